@@ -1,0 +1,1 @@
+"""Nursery measured against trio, asyncio and uvloop: `python -m benchmarks`."""

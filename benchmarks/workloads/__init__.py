@@ -1,0 +1,1 @@
+"""The programs that are timed, one subject a file; `benchmarks.catalogue` names them."""

@@ -1,0 +1,177 @@
+"""Guest mode: the run inside another event loop, which keeps the thread.
+
+Invariant: at any moment exactly one of these holds: a tick is scheduled with the host, or a helper thread sleeps in
+`fetch` and will schedule one, or the run is over.  Whatever the host does to the run between ticks (wakes a task, sets
+a deadline) goes through `wake_host`, which ends the helper's sleep early.
+
+The same three pieces as in entry.py, cut at the place where the host driver would sleep.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import outcome
+
+from .clock import Clock
+from .current import current
+from .entry import begin, final_outcome, make_runner
+from .errors import InternalError
+from .instruments import Instrument
+from .io.interest import Events
+from .loop import NOT_IDLE, digest, how_long, plain_batch
+from .runner import Runner
+
+T = TypeVar("T")
+
+
+class GuestDriver:
+    """Drives a run tick by tick, each tick a callback of the host loop."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        threadsafe: Callable[[Callable[[], object]], object],
+        not_threadsafe: Callable[[Callable[[], object]], object],
+        done: Callable[[outcome.Outcome[Any]], object],
+    ) -> None:
+        self.runner = runner
+        self.threadsafe = threadsafe
+        self.not_threadsafe = not_threadsafe
+        self.done = done
+        self.tick_scheduled = True
+        self.ticking = False
+        self.over = False
+
+    def wake(self) -> None:
+        """Be told, in the host's thread, that the run has something to do."""
+        if not self.tick_scheduled and not self.ticking:
+            self.tick_scheduled = True
+            self.runner.inbox.bell.ring()
+
+    def first_batches(self) -> None:
+        """Bring the run to where system tasks can be spawned, before any user code runs."""
+        runner = self.runner
+        while runner.system_nursery is None:
+            plain_batch(runner)
+            if runner.failure is not None:
+                raise runner.failure
+
+    def tick(self) -> None:
+        """Run one batch, then either schedule the next tick or sleep in a thread."""
+        runner = self.runner
+        previous = current.runner
+        current.runner = runner
+        self.ticking = True
+        try:
+            events, timeout, when_idle = self._fetched
+            digest(runner, events, timeout, when_idle)
+            runner.batch(runner)
+            if runner.debug:
+                runner.check()
+            if runner.failure is not None:
+                raise runner.failure
+            finished = runner.finished
+            if not finished:
+                timeout, when_idle = how_long(runner)
+                if runner.instruments is not None:
+                    runner.instruments.call("before_io_wait", timeout)
+                # A look without waiting often saves the trip into the thread.
+                events = runner.io.fetch(0.0)
+        except BaseException as exc:
+            error = exc if isinstance(exc, InternalError) else InternalError(f"the kernel failed\n{runner.dump()}")
+            if error is not exc:
+                error.__cause__ = exc
+            self._end(outcome.Error(error))
+            return
+        finally:
+            self.ticking = False
+            current.runner = previous
+        if finished:
+            self._end(None)
+        elif timeout <= 0 or events:
+            self._fetched = (events, timeout, when_idle if timeout <= 0 else NOT_IDLE)
+            self.tick_scheduled = True
+            self.not_threadsafe(self.tick)
+        else:
+            self.tick_scheduled = False
+            self._sleep(timeout, when_idle)
+
+    _fetched: tuple[Events, float, int] = ([], 0.0, NOT_IDLE)
+
+    def _sleep(self, timeout: float, when_idle: int) -> None:
+        fetch = self.runner.io.fetch
+
+        def in_thread() -> None:
+            fetched = outcome.capture(fetch, timeout)
+            self.threadsafe(lambda: self._woken(fetched, timeout, when_idle))
+
+        threading.Thread(target=in_thread, name="nursery guest I/O wait", daemon=True).start()
+
+    def _woken(self, fetched: outcome.Outcome[Events], timeout: float, when_idle: int) -> None:
+        self.tick_scheduled = True
+        if isinstance(fetched, outcome.Error):
+            self.runner.fail(f"waiting for I/O failed: {fetched.error!r}", fetched.error)
+            self._fetched = ([], timeout, NOT_IDLE)
+        else:
+            self._fetched = (fetched.unwrap(), timeout, when_idle)
+        self.tick()
+
+    def _end(self, failed: outcome.Outcome[Any] | None) -> None:
+        self.over = True
+        self.runner.wake_host = self.runner.deadlines.wake_host = None
+        previous = current.runner
+        current.runner = self.runner
+        try:
+            self.runner.close()
+        finally:
+            current.runner = previous
+        self.done(failed if failed is not None else final_outcome(self.runner))
+
+
+def start_guest_run(
+    async_fn: Callable[..., Awaitable[T]],
+    *args: object,
+    run_sync_soon_threadsafe: Callable[[Callable[[], object]], object],
+    done_callback: Callable[[outcome.Outcome[T]], object],
+    run_sync_soon_not_threadsafe: Callable[[Callable[[], object]], object] | None = None,
+    host_uses_signal_set_wakeup_fd: bool = False,
+    clock: Clock | None = None,
+    instruments: Sequence[Instrument] = (),
+    restrict_keyboard_interrupt_to_checkpoints: bool = False,
+    debug: bool | None = None,
+) -> None:
+    """Start a run as a guest of another event loop in this thread, and return.
+
+    Arguments: run_sync_soon_threadsafe(fn) makes the host call fn() soon, from any thread;
+    run_sync_soon_not_threadsafe likewise but only from the host's thread (faster; optional).  done_callback gets the
+    outcome of the main task.  host_uses_signal_set_wakeup_fd=True leaves signal.set_wakeup_fd alone.  The others are
+    those of `run`.
+
+    When it returns, the run is initialised: `spawn_system_task` and run tokens work from host callbacks.
+
+    Source: trio's documentation, `trio.lowlevel.start_guest_run`.
+    """
+    runner = make_runner(clock, instruments, debug)
+    runner.generators.install_hooks()
+    runner.interrupt_handler.install(runner, restrict_keyboard_interrupt_to_checkpoints)
+    not_threadsafe = run_sync_soon_not_threadsafe or run_sync_soon_threadsafe
+    driver = GuestDriver(runner, run_sync_soon_threadsafe, not_threadsafe, done_callback)
+    current.runner = runner
+    try:
+        begin(runner, async_fn, args, wake_on_signals=not host_uses_signal_set_wakeup_fd)
+        driver.first_batches()
+    except BaseException:
+        runner.close()
+        raise
+    finally:
+        current.runner = None
+    runner.wake_host = runner.deadlines.wake_host = driver.wake
+    runner.watch_queue()
+    not_threadsafe(driver.tick)
+
+
+__all__ = ["start_guest_run"]
+

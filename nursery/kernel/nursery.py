@@ -1,0 +1,477 @@
+"""Nurseries: the place where tasks are born and where their failures go.
+
+Invariant: a nursery is open while its body runs, a child lives, or a `start()` is pending; once none of these
+holds it is closed for good, and the parent, which waits in `__aexit__`, goes on.  Every error of a child or of
+the body ends up in `_errors`, and the first one cancels the nursery's scope.  What leaves the block is one group of
+all of them, from which the scope has taken the cancellations that it owns.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import types
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+from types import CoroutineType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar, TypeVarTuple, cast, overload
+
+import outcome
+
+from .current import current_task
+from .errors import Cancelled, CancelReason, InternalError
+from .scope import NurseryScope, cancelled_scope_around, refresh_tree, settle
+from .task import Task
+from .traps import Abort, RaiseCancel, bare_yield, park
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+Ts = TypeVarTuple("Ts")
+StatusT = TypeVar("StatusT")
+StatusT_co = TypeVar("StatusT_co", covariant=True)
+StatusT_contra = TypeVar("StatusT_contra", contravariant=True)
+
+_logger = logging.getLogger("nursery")
+
+
+class _NotStarted:
+    pass
+
+
+_NOT_STARTED: Final = _NotStarted()
+
+
+class TaskStatus(Protocol[StatusT_contra]):
+    """What a function that is started with `nursery.start` is given to say that it is ready.
+
+    Source: trio's documentation, `trio.TaskStatus`.
+    """
+
+    @overload
+    def started(self: TaskStatus[None]) -> None: ...
+
+    @overload
+    def started(self, value: StatusT_contra) -> None: ...
+
+    def started(self, value: StatusT_contra | None = None) -> None:
+        """Let `start()` return `value`; the task moves into the nursery.  At most once."""
+
+
+class _IgnoredTaskStatus:
+    """The default of `task_status` parameters: `started()` does nothing."""
+
+    def started(self, value: object = None) -> None:
+        pass
+
+    def __repr__(self) -> str:
+        return "TASK_STATUS_IGNORED"
+
+
+TASK_STATUS_IGNORED: Final[TaskStatus[Any]] = _IgnoredTaskStatus()
+
+
+class Startable(Protocol[*Ts, StatusT_co]):
+    """The form of a function that `nursery.start` accepts: positional arguments and a `task_status`."""
+
+    def __call__(self, *args: *Ts, task_status: TaskStatus[StatusT_co]) -> Awaitable[object]: ...
+
+
+class _StartStatus(Generic[StatusT]):
+    """The two nurseries between which a starting task moves, and the value it reported."""
+
+    __slots__ = ("_new", "_old", "value")
+
+    def __init__(self, old: Nursery, new: Nursery) -> None:
+        self._old = old
+        self._new = new
+        self.value: StatusT | _NotStarted = _NOT_STARTED
+
+    def started(self, value: StatusT | None = None) -> None:
+        if self.value is not _NOT_STARTED:
+            raise RuntimeError("called 'started' twice on the same task status: it can be reported once")
+        self.value = cast(StatusT, value)
+        old, new = self._old, self._new
+        # A cancelled start() is on its way out; moving the child now might carry a Cancelled into a nursery
+        # whose scope does not own it.
+        if cancelled_scope_around(old.cancel_scope) is not None:
+            return
+        children, old._children = old._children, {}
+        for task in children:
+            task.parent_nursery = new
+            task.eventual_parent_nursery = None
+            new._children[task] = None
+            # The outermost scope of the child hung below the old nursery's; now it hangs below the new one's.
+            scope = task.scope
+            if scope is old.cancel_scope:
+                task.scope = new.cancel_scope
+            else:
+                while scope is not None and scope._parent is not old.cancel_scope:
+                    scope = scope._parent
+                if scope is not None:
+                    scope._parent = new.cancel_scope
+        for task in children:
+            refresh_tree(task)
+        old.check_closed()
+
+    def __repr__(self) -> str:
+        return f"<TaskStatus of a start() into {self._new!r}>"
+
+
+class Nursery:
+    """A group of tasks that start and end inside one block; made by `open_nursery`.
+
+    Attributes: `cancel_scope`, the scope around all children and the body; `child_tasks`; `parent_task`.
+
+    Source: trio's documentation, `trio.Nursery`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_abandoned",
+        "_body_running",
+        "_children",
+        "_closed",
+        "_doomed",
+        "_errors",
+        "_parent_task",
+        "_parent_waits",
+        "_pending_starts",
+        "cancel_scope",
+    )
+
+    def __init__(self, parent: Task, scope: NurseryScope) -> None:
+        self._parent_task = parent
+        self.cancel_scope = scope
+        # A dict, not a set: children are told and listed in the order of their birth.
+        self._children: dict[Task, None] = {}
+        self._errors: list[BaseException] | None = None
+        self._pending_starts = 0
+        self._body_running = True
+        self._parent_waits = False
+        self._closed = False
+        self._abandoned = False
+        # Whether a cancelled scope can be seen from the nursery: true for the next child too.  Kept by pushing.
+        self._doomed = parent.alert and cancelled_scope_around(scope) is not None
+
+    @property
+    def child_tasks(self) -> frozenset[Task]:
+        """The children that are alive."""
+        return frozenset(self._children)
+
+    @property
+    def parent_task(self) -> Task:
+        """The task that opened the nursery."""
+        return self._parent_task
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._children)} children"
+        return f"<Nursery of {self._parent_task.name!r} at {id(self):#x}, {state}>"
+
+    # flat: once for every task
+    def start_soon(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object = None) -> None:
+        """Start a child task that runs `async_fn(*args)`; it takes its first step in a later turn.
+
+        Arguments: name is shown in tracebacks and dumps instead of the function's own.
+        Raises RuntimeError if the nursery is closed, TypeError if `async_fn` is not an async function.  Not a
+        cancel point.  A failure of the child cancels the nursery and leaves the block in a group.
+
+        Example::
+
+            async with nursery.open_nursery() as n:
+                n.start_soon(nursery.sleep, 1)
+                n.start_soon(nursery.sleep, 1)
+
+        Source: trio's documentation, `trio.Nursery.start_soon`.
+        """
+        if self._closed:
+            raise RuntimeError("Nursery is closed to new arrivals: its block has been left")
+        runner = self._parent_task.runner
+        context = copy_context()
+        try:
+            coro: Any = context.run(async_fn, *args)
+        except TypeError:
+            explain_uncallable(async_fn)
+            raise
+        if coro.__class__ is not CoroutineType:
+            coro = as_coroutine(async_fn, coro)
+        task = runner.task_class(runner, coro, context, self, async_fn if name is None else name)
+        self._children[task] = None
+        if self._doomed:
+            task.alert = True
+        if runner.instruments is not None:
+            runner.instruments.call("task_spawned", task)
+        runner.queue.append(task)
+
+    async def start(
+        self, async_fn: Startable[*Ts, StatusT], *args: *Ts, name: object = None
+    ) -> StatusT:
+        """Start a child task and wait until it calls `task_status.started(value)`; return the value.
+
+        The function is called with a keyword argument `task_status`.  Until it reports, the child belongs to
+        `start()`: what it raises comes out of `start()` as it is, and cancelling `start()` cancels the child.
+
+        A cancel point.  Raises RuntimeError if the nursery is closed, or if the child ends without reporting.
+
+        Example::
+
+            listeners = await n.start(nursery.serve_tcp, handler, 0)
+
+        Source: trio's documentation, `trio.Nursery.start`.
+        """
+        if self._closed:
+            raise RuntimeError("Nursery is closed to new arrivals: its block has been left")
+        self._pending_starts += 1
+        try:
+            try:
+                async with open_nursery() as old:
+                    status: _StartStatus[StatusT] = _StartStatus(old, self)
+                    starting: Callable[..., Awaitable[object]] = functools.partial(async_fn, task_status=status)  # type: ignore[call-arg]  # the rest of the arguments are `args`
+                    task = spawn(
+                        self._parent_task.runner,
+                        starting,
+                        args,
+                        old,
+                        async_fn if name is None else name,
+                    )
+                    task.eventual_parent_nursery = self
+            except BaseExceptionGroup as group:
+                if len(group.exceptions) != 1:
+                    raise InternalError("the nursery of a start() held more than the starting task") from group
+                _raise_unwrapped(group.exceptions[0])
+            if isinstance(status.value, _NotStarted):
+                raise RuntimeError("child exited without calling task_status.started(): it must, once it is ready")
+            return status.value
+        finally:
+            self._pending_starts -= 1
+            self.check_closed()
+
+    # How it ends
+
+    def add_error(self, error: BaseException, reason: CancelReason | None) -> None:
+        """Keep an error for the group and cancel everything that is left."""
+        if self._errors is None:
+            self._errors = []
+        self._errors.append(error)
+        self.cancel_scope._cancel(reason)
+
+    def check_closed(self) -> None:
+        """Close the nursery if nothing holds it open any more."""
+        if self._body_running or self._children or self._pending_starts:
+            return
+        self._closed = True
+        if self._parent_waits:
+            self._parent_waits = False
+            self._parent_task.wake()
+
+    def child_ended(self, task: Task, error: BaseException | None) -> None:
+        """Take note of a child's end, and of its failure."""
+        del self._children[task]
+        if self._abandoned:
+            if error is not None and not isinstance(error, Cancelled):
+                # Nobody is left to raise it in; it must not be lost.
+                _logger.error("%r failed in an abandoned nursery", task, exc_info=error)
+            task.runner.check_root()
+            return
+        if error is not None:
+            self.add_error(
+                error, CancelReason("nursery", f"sibling failed: child task raised exception {error!r}", repr(task))
+            )
+        self.check_closed()
+
+    def abandon(self, reason: CancelReason) -> None:
+        """Close the nursery over the heads of its children: its parent has ended without leaving it."""
+        self._abandoned = self._closed = True
+        self._body_running = False
+        if self._children:
+            self._parent_task.runner.orphanages.append(self)
+        self.cancel_scope._abandoned = True
+        for task in list(self._children):
+            refresh_tree(task)
+        self.cancel_scope._cancel(reason)
+
+    def abort_wait(self, task: Task, raise_cancel: RaiseCancel) -> Abort:
+        """Be told, while waiting for the children, that the parent is cancelled.
+
+        The children are told as well and will end, so the wait goes on; a keyboard interrupt is kept.
+        """
+        error = outcome.capture(raise_cancel)
+        if isinstance(error, outcome.Error) and not isinstance(error.error, Cancelled):
+            self.add_error(error.error, CancelReason("KeyboardInterrupt", None, repr(task)))
+        # No reference from this frame to the error, whose traceback holds the frame.
+        del error
+        return Abort.FAILED
+
+
+class NurseryManager:
+    """What `open_nursery()` returns: enters the scope, makes the nursery, and waits at the end."""
+
+    __slots__ = ("_nursery",)
+
+    async def __aenter__(self) -> Nursery:
+        task = current_task()
+        scope = NurseryScope()
+        scope.__enter__()
+        nursery = Nursery(task, scope)
+        if task._nurseries is None:
+            task._nurseries = [nursery]
+        else:
+            task._nurseries.append(nursery)
+        self._nursery = nursery
+        return nursery
+
+    # flat: once for every nursery
+    async def __aexit__(
+        self, etype: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool:
+        nursery = self._nursery
+        task = nursery._parent_task
+        if current_task() is not task:
+            raise RuntimeError(
+                f"{nursery!r} was entered in {task!r} and left in {current_task()!r}: leave it in the task that "
+                "entered it"
+            )
+        if exc is not None:
+            nursery.add_error(
+                exc,
+                CancelReason(
+                    "nursery",
+                    f"parent left: code block inside nursery context manager raised exception {exc!r}",
+                    repr(task),
+                ),
+            )
+        nursery._body_running = False
+        if nursery._children or nursery._pending_starts:
+            nursery._parent_waits = True
+            await park(task, nursery.abort_wait)
+        else:
+            nursery._closed = True
+            await bare_yield()
+        if task.alert:
+            task.note_schedule_point()
+        nurseries = task._nurseries
+        if nurseries is not None and nursery in nurseries:
+            nurseries.remove(nursery)
+        if nursery._errors is None:
+            group: BaseException | None = None
+        else:
+            group = task.combine_errors(nursery._errors)
+            nursery._errors = None
+        try:
+            return settle(nursery.cancel_scope.close(group), exc)
+        finally:
+            # The group's traceback holds this frame.
+            del group, exc
+
+    if not TYPE_CHECKING:
+
+        def __enter__(self) -> NoReturn:
+            raise RuntimeError("use 'async with open_nursery()', not 'with open_nursery()'")
+
+        def __exit__(self, *args: object) -> NoReturn:
+            raise RuntimeError("use 'async with open_nursery()', not 'with open_nursery()'")
+
+
+def open_nursery() -> NurseryManager:
+    """Return an async context manager that opens a nursery.
+
+    Entering is not a checkpoint.  Leaving waits for every child; it is a schedule point and, while it waits, a
+    cancellation reaches the children.  Raises a group of everything that the body and the children raised, also
+    for a single error.
+
+    Example::
+
+        async with nursery.open_nursery() as n:
+            n.start_soon(nursery.sleep, 1)
+
+    Source: trio's documentation, `trio.open_nursery`.
+    """
+    return NurseryManager()
+
+
+def spawn(
+    runner: Runner,
+    async_fn: Callable[..., Awaitable[object]],
+    args: tuple[object, ...],
+    nursery: Nursery,
+    name: object,
+    context: Context | None = None,
+) -> Task:
+    """Start a child and return its task: what `start_soon` does in line, for the rarer callers."""
+    if nursery._closed:
+        raise RuntimeError("Nursery is closed to new arrivals: its block has been left")
+    if context is None:
+        context = copy_context()
+    try:
+        coro: Any = context.run(async_fn, *args)
+    except TypeError:
+        explain_uncallable(async_fn)
+        raise
+    if coro.__class__ is not CoroutineType:
+        coro = as_coroutine(async_fn, coro)
+    task = runner.task_class(runner, coro, context, nursery, name)
+    nursery._children[task] = None
+    if nursery._doomed:
+        task.alert = True
+    if runner.instruments is not None:
+        runner.instruments.call("task_spawned", task)
+    runner.queue.append(task)
+    return task
+
+
+def as_coroutine(async_fn: object, returned: object) -> Any:
+    """Return `returned` in a form that can be stepped, or raise a TypeError that says what the mistake was."""
+    if isinstance(returned, types.GeneratorType) and returned.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE:
+        # A generator marked by types.coroutine: it is awaitable and steps like a coroutine.
+        return returned
+    if hasattr(returned, "cr_frame") or (
+        hasattr(returned, "__await__") and hasattr(returned, "send") and hasattr(returned, "throw")
+    ):
+        # A coroutine of another make, compiled by Cython for one.
+        return _drive(returned)
+    if hasattr(returned, "_asyncio_future_blocking"):
+        raise TypeError(
+            f"expected an async function, but {async_fn!r} returned {returned!r}, an asyncio future: start an async "
+            "function that awaits it, inside a run that has an asyncio loop open"
+        )
+    if hasattr(returned, "asend"):
+        raise TypeError(
+            f"expected an async function, but {async_fn!r} is an async generator: start an async function that "
+            "iterates over it with 'async for'"
+        )
+    raise TypeError(
+        f"expected an async function, but {async_fn!r} returned {returned!r}, which cannot be awaited as a task; is "
+        "it a plain function?"
+    )
+
+
+async def _drive(awaitable: Any) -> object:
+    return await awaitable
+
+
+def explain_uncallable(async_fn: object) -> None:
+    """Raise a TypeError that names the usual mistake, if `async_fn` cannot be called at all."""
+    if isinstance(async_fn, functools.partial):
+        explain_uncallable(async_fn.func)
+    elif isinstance(async_fn, CoroutineType):
+        async_fn.close()
+        raise TypeError(
+            f"expected an async function, got the coroutine object {async_fn!r}: pass the function and its "
+            "arguments, start_soon(fn, arg), not start_soon(fn(arg))"
+        )
+    elif not callable(async_fn):
+        raise TypeError(f"expected an async function, got {async_fn!r}")
+
+
+def _raise_unwrapped(error: BaseException) -> NoReturn:
+    """Raise the one error of a start(), with the cause and the context that it had of its own."""
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context
+        del error, context
+
+
+__all__ = ["TASK_STATUS_IGNORED", "Nursery", "Startable", "TaskStatus", "open_nursery"]
