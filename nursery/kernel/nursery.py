@@ -296,11 +296,11 @@ class Nursery:
 
         The children are told as well and will end, so the wait goes on; a keyboard interrupt is kept.
         """
-        error = outcome.capture(raise_cancel)
-        if isinstance(error, outcome.Error) and not isinstance(error.error, Cancelled):
-            self.add_error(error.error, CancelReason("KeyboardInterrupt", None, repr(task)))
+        captured = outcome.capture(raise_cancel)
+        if not isinstance(captured.error, Cancelled):
+            self.add_error(captured.error, CancelReason("KeyboardInterrupt", None, repr(task)))
         # No reference from this frame to the error, whose traceback holds the frame.
-        del error
+        del captured
         return Abort.FAILED
 
 
