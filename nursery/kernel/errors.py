@@ -22,6 +22,7 @@ class CancelReason:
 
 
 UNKNOWN_REASON = CancelReason("unknown")
+MISNESTING_REASON = CancelReason("unknown", "misnesting")
 
 
 class Cancelled(BaseException):
@@ -57,7 +58,7 @@ class Cancelled(BaseException):
         super().__init_subclass__(**options)
 
     def __str__(self) -> str:
-        text = f"cancelled via {self.source}"
+        text = f"cancelled due to {self.source}"
         if self.reason is not None:
             text += f" with reason {self.reason!r}"
         if self.source_task is not None:

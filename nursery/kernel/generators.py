@@ -93,7 +93,12 @@ class AsyncGenerators:
         )
 
     def _finalise_soon(self, agen: Agen, name: str) -> None:
-        self._runner.spawn_system(self._finalise, (agen, name), f"close asyncgen {name} (abandoned)")
+        nursery = self._runner.system_nursery
+        if nursery is None or nursery._closed:
+            # The run is ending, but has not yet come to `finalise_remaining`.
+            self._trailing.add(agen)
+        else:
+            self._runner.spawn_system(self._finalise, (agen, name), f"close asyncgen {name} (abandoned)")
 
     async def finalise_remaining(self) -> None:
         """Close what is alive when the main task has ended, until nothing new appears."""

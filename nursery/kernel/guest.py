@@ -2,7 +2,8 @@
 
 Invariant: at any moment exactly one of these holds: a tick is scheduled with the host, or a helper thread sleeps in
 `fetch` and will schedule one, or the run is over.  Whatever the host does to the run between ticks (wakes a task, sets
-a deadline) goes through `wake_host`, which ends the helper's sleep early.
+a deadline) goes through `wake_host`, which ends the helper's sleep early.  `current.runner` stays set from the start to
+the end, so that host callbacks may spawn system tasks.
 
 The same three pieces as in entry.py, cut at the place where the host driver would sleep.
 """
@@ -10,6 +11,8 @@ The same three pieces as in entry.py, cut at the place where the host driver wou
 from __future__ import annotations
 
 import threading
+import warnings
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -55,6 +58,8 @@ class GuestDriver:
         """Bring the run to where system tasks can be spawned, before any user code runs."""
         runner = self.runner
         while runner.system_nursery is None:
+            # A single step, of the root task: the main task is queued behind it and must not begin yet.
+            runner.steps_until_poll = 1
             plain_batch(runner)
             if runner.failure is not None:
                 raise runner.failure
@@ -62,12 +67,12 @@ class GuestDriver:
     def tick(self) -> None:
         """Run one batch, then either schedule the next tick or sleep in a thread."""
         runner = self.runner
-        previous = current.runner
-        current.runner = runner
         self.ticking = True
         try:
             events, timeout, when_idle = self._fetched
             digest(runner, events, timeout, when_idle)
+            # One pass and no more: the host has tasks of its own.
+            runner.steps_until_poll = len(runner.queue)
             runner.batch(runner)
             if runner.debug:
                 runner.check()
@@ -88,7 +93,6 @@ class GuestDriver:
             return
         finally:
             self.ticking = False
-            current.runner = previous
         if finished:
             self._end(None)
         elif timeout <= 0 or events:
@@ -120,15 +124,28 @@ class GuestDriver:
         self.tick()
 
     def _end(self, failed: outcome.Outcome[Any] | None) -> None:
+        self._close()
+        self.done(failed if failed is not None else final_outcome(self.runner))
+
+    def _close(self) -> None:
         self.over = True
         self.runner.wake_host = self.runner.deadlines.wake_host = None
-        previous = current.runner
-        current.runner = self.runner
         try:
             self.runner.close()
         finally:
-            current.runner = previous
-        self.done(failed if failed is not None else final_outcome(self.runner))
+            if current.runner is self.runner:
+                current.runner = None
+
+    def __del__(self) -> None:
+        if not self.over:
+            warnings.warn(
+                RuntimeWarning(
+                    "a guest run got abandoned without properly finishing: its host loop ended before its done_callback "
+                    "was called, and what its tasks held was not released in order"
+                ),
+                stacklevel=1,
+            )
+            self._close()
 
 
 def start_guest_run(
@@ -163,12 +180,20 @@ def start_guest_run(
     try:
         begin(runner, async_fn, args, wake_on_signals=not host_uses_signal_set_wakeup_fd)
         driver.first_batches()
-    except BaseException:
-        runner.close()
-        raise
-    finally:
-        current.runner = None
-    runner.wake_host = runner.deadlines.wake_host = driver.wake
+    except BaseException as exc:
+        driver._close()
+        if isinstance(exc, InternalError):
+            raise
+        raise InternalError(f"the guest run could not begin: {exc!r}") from exc
+    # Weakly: the host alone holds the driver, so that a run which its host forgot is noticed.
+    weak_driver = weakref.ref(driver)
+
+    def wake() -> None:
+        awake = weak_driver()
+        if awake is not None:
+            awake.wake()
+
+    runner.wake_host = runner.deadlines.wake_host = wake
     runner.watch_queue()
     not_threadsafe(driver.tick)
 

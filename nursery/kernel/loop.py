@@ -1,7 +1,7 @@
 """The three pieces of which every driver of a run is made: collect events, expire deadlines, run a batch.
 
-Invariant: a batch holds only what was in the queue when it began, so between two steps of one task the clock was
-looked at; and the system is asked for events at least once in POLL_EVERY steps.  The host loop (entry.py), guest mode
+Invariant: between two steps of one task the clock was looked at, if there is a deadline at all; and the system is asked
+for events at least once in POLL_EVERY steps.  The host loop (entry.py), guest mode
 (guest.py) and a foreign event loop call the same three functions; there is no second scheduler.
 
 `plain_batch` is flat: it is the one place where a branch per step would be paid by everyone.  `traced_batch` is its
@@ -14,6 +14,7 @@ from itertools import repeat
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from .instruments import Instruments
 from .runner import BatchEnd, Runner
 from .traps import DETACH, PARK, Signal
 
@@ -88,60 +89,67 @@ def expire(runner: Runner) -> bool:
 
 # flat: the step
 def plain_batch(runner: Runner) -> None:
-    """Step what is in the queue now, POLL_EVERY steps at most."""
-    if runner.permute is not None:
-        runner.permute(runner.queue)
-    if runner.instruments is not None:
+    """Step what is in the queue until it is empty, a deadline comes, or POLL_EVERY steps are done."""
+    if runner.instruments is not None or runner.permute is not None:
         traced_batch(runner)
         return
     queue = runner.queue
     popleft = queue.popleft
     append = queue.append
-    steps = len(queue)
-    if steps > runner.steps_until_poll:
-        steps = runner.steps_until_poll
-    runner.steps_until_poll -= steps
+    deadlines = runner.deadlines
     task: Task
-    for _ in repeat(None, steps):
-        task = popleft()  # type: ignore[assignment]  # callbacks step like tasks, and never get past PARK
-        runner.current = task
-        try:
-            message = task.run(task.send, None)
-        except StopIteration as stop:
-            value = stop.value
-            message = RETURNED
-        except BatchEnd:
+    budget = runner.steps_until_poll
+    while budget > 0:
+        # A pass over what is in the queue now: whatever yields meanwhile comes after the next look at the clock.
+        steps = len(queue)
+        if steps > budget:
+            steps = budget
+        budget -= steps
+        for _ in repeat(None, steps):
+            task = popleft()  # type: ignore[assignment]  # callbacks step like tasks, and never get past PARK
+            runner.current = task
+            try:
+                message = task.run(task.send, None)
+            except StopIteration as stop:
+                value = stop.value
+                message = RETURNED
+            except BatchEnd:
+                budget = 0
+                break
+            except BaseException as exc:
+                # One frame of every traceback is this function's: nobody wants to see it.
+                error = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
+                message = FAILED
+            # Not inside the handlers: what happens now must not get a finished task's error as its context.
+            if message is None:
+                append(task)
+            elif message is PARK:
+                if task.alert:
+                    task.deliver()
+            elif message is RETURNED:
+                task.returned(value)
+                value = None
+            elif message is FAILED:
+                task.failed(error)
+                del error
+            elif message is DETACH:
+                task.detached()
+            else:
+                runner.foreign_await(task, message)
+        if not queue or (deadlines.soonest != inf and runner.now() >= deadlines.soonest):
             break
-        except BaseException as exc:
-            # One frame of every traceback is this function's: nobody wants to see it.
-            error = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
-            message = FAILED
-        # Not inside the handlers: what happens now must not get a finished task's error as its context.
-        if message is None:
-            append(task)
-        elif message is PARK:
-            if task.alert:
-                task.deliver()
-        elif message is RETURNED:
-            task.returned(value)
-            value = None
-        elif message is FAILED:
-            task.failed(error)
-            del error
-        elif message is DETACH:
-            task.detached()
-        else:
-            runner.foreign_await(task, message)
+    runner.steps_until_poll = budget
     runner.current = None
     # The frame that sleeps in epoll must not keep a task alive.
     task = message = None  # type: ignore[assignment]  # cleared, not used
 
 
 def traced_batch(runner: Runner) -> None:
-    """Do what `plain_batch` does, and tell the instruments."""
+    """Do one pass of what `plain_batch` does, in the order a test wishes, and tell the instruments."""
     queue = runner.queue
-    instruments = runner.instruments
-    assert instruments is not None
+    if runner.permute is not None:
+        runner.permute(queue)
+    instruments = runner.instruments if runner.instruments is not None else Instruments()
     if runner.traced_step is not None:
         # The step in which the first instrument was added ended untraced.
         task, runner.traced_step = runner.traced_step, None

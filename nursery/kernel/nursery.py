@@ -141,6 +141,9 @@ class Nursery:
         "cancel_scope",
     )
 
+    def __init_subclass__(cls) -> None:
+        raise TypeError("Nursery cannot be subclassed: open_nursery() makes nurseries")
+
     def __init__(self, parent: Task, scope: NurseryScope) -> None:
         self._parent_task = parent
         self.cancel_scope = scope
@@ -286,10 +289,8 @@ class Nursery:
         self._body_running = False
         if self._children:
             self._parent_task.runner.orphanages.append(self)
-        self.cancel_scope._abandoned = True
-        for task in list(self._children):
-            refresh_tree(task)
         self.cancel_scope._cancel(reason)
+        self.cancel_scope._abandoned = True
 
     def abort_wait(self, task: Task, raise_cancel: RaiseCancel) -> Abort:
         """Be told, while waiting for the children, that the parent is cancelled.
@@ -327,6 +328,9 @@ class NurseryManager:
     ) -> bool:
         nursery = self._nursery
         task = nursery._parent_task
+        if nursery._abandoned:
+            # Its task ended without leaving it and has said so.
+            return False
         if current_task() is not task:
             raise RuntimeError(
                 f"{nursery!r} was entered in {task!r} and left in {current_task()!r}: leave it in the task that "
@@ -367,10 +371,10 @@ class NurseryManager:
     if not TYPE_CHECKING:
 
         def __enter__(self) -> NoReturn:
-            raise RuntimeError("use 'async with open_nursery()', not 'with open_nursery()'")
+            raise RuntimeError("use 'async with open_nursery(...)', not 'with open_nursery(...)'")
 
         def __exit__(self, *args: object) -> NoReturn:
-            raise RuntimeError("use 'async with open_nursery()', not 'with open_nursery()'")
+            raise RuntimeError("use 'async with open_nursery(...)', not 'with open_nursery(...)'")
 
 
 def open_nursery() -> NurseryManager:

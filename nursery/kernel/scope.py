@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from .current import current, current_task
-from .errors import UNKNOWN_REASON, Cancelled, CancelReason
+from .errors import MISNESTING_REASON, UNKNOWN_REASON, Cancelled, CancelReason
 
 if TYPE_CHECKING:
     from .nursery import Nursery
@@ -139,6 +139,11 @@ class CancelScope:
         "cancelled_caught",
     )
 
+    def __init_subclass__(cls, _kernel: bool = False) -> None:
+        if not _kernel:
+            raise TypeError("CancelScope cannot be subclassed: the kernel relies on its exact behaviour")
+        super().__init_subclass__()
+
     def __init__(self, *, relative_deadline: float = inf, deadline: float = inf, shield: bool = False) -> None:
         # One comparison serves the default and every ordinary value: NaN fails it as well.
         if not relative_deadline >= 0:
@@ -226,7 +231,7 @@ class CancelScope:
         if self._state is not ACTIVE:
             what = "had not been entered" if self._state is NEW else "had already been exited"
             return _with_context(
-                RuntimeError(f"cancel scope stack corrupted: attempted to exit {self!r}, which {what}"), exc
+                RuntimeError(f"Cancel scope stack corrupted: attempted to exit {self!r}, which {what}"), exc
             )
         task = current_task()
         if task.scope is not self:
@@ -236,7 +241,7 @@ class CancelScope:
             elif task is not self._task or not lies_within(task.scope, self):
                 return _with_context(
                     RuntimeError(
-                        f"cancel scope stack corrupted: attempted to exit {self!r} in unrelated {task!r}, it was "
+                        f"Cancel scope stack corrupted: attempted to exit {self!r} in unrelated {task!r}, it was "
                         f"entered in {self._task!r}{MISNESTING_ADVICE}"
                     ),
                     exc,
@@ -244,7 +249,7 @@ class CancelScope:
             else:
                 exc = _with_context(
                     RuntimeError(
-                        f"cancel scope stack corrupted: attempted to exit {self!r} in {task!r} that's still "
+                        f"Cancel scope stack corrupted: attempted to exit {self!r} in {task!r} that's still "
                         f"within its child {task.scope!r}{MISNESTING_ADVICE}"
                     ),
                     exc,
@@ -339,6 +344,8 @@ class CancelScope:
         while scope is not None:
             if scope._cancel_called and scope._reason is not None:
                 return scope._reason
+            if scope._abandoned:
+                return MISNESTING_REASON
             scope = scope._parent
         return UNKNOWN_REASON
 
@@ -517,7 +524,7 @@ def _with_context(new: BaseException, context: BaseException | None) -> BaseExce
 
 
 
-class NurseryScope(CancelScope):
+class NurseryScope(CancelScope, _kernel=True):
     """The scope of a nursery: entered and left by the nursery alone."""
 
     __slots__ = ()

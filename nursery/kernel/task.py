@@ -269,7 +269,6 @@ class Task:
             or self._nurseries
             or self.breaks is not None
             or self.scope is not nursery.cancel_scope
-            or self.scope._abandoned
             or self is self.runner.main_task
         ):
             self._end(value, None)
@@ -288,16 +287,13 @@ class Task:
         """End in any way, clearing up what an untidy task leaves: open nurseries, scopes, lots to break."""
         runner = self.runner
         nursery = self.parent_nursery
-        corrupted = None
+        corrupted = bool(self._nurseries)
         if self._nurseries:
-            corrupted = "nursery"
             for open_nursery in self._nurseries:
                 open_nursery.abandon(
                     CancelReason("nursery", "the parent task ended without leaving this nursery", repr(self))
                 )
             self._nurseries = None
-        elif nursery is not None and nursery.cancel_scope._abandoned:
-            corrupted = "cancel scope"
         outermost = None if nursery is None else nursery.cancel_scope
         while self.scope is not outermost and self.scope is not None:
             self.scope.drop()
@@ -307,11 +303,11 @@ class Task:
             lots, self.breaks = self.breaks, None
             for lot in lots:
                 lot.break_lot(self)
-        if corrupted is not None:
+        if corrupted:
             try:
                 raise RuntimeError(
-                    f"{corrupted} stack corrupted: {corrupted} surrounding {self!r} was closed before the task "
-                    f"exited{MISNESTING_ADVICE}"
+                    f"Nursery stack corrupted: {self!r} exited while a nursery that it had opened was still "
+                    f"open{MISNESTING_ADVICE}"
                 )
             except RuntimeError as broken:
                 broken.__context__ = error

@@ -75,6 +75,7 @@ def park(task: Task, abort: AbortFunction) -> Generator[object, None, Any]:
     """Sleep until woken; return the value or raise the error that the waker left, None if it left nothing."""
     task.abort = abort
     yield task.park_signal
+    task.custom_sleep_data = None
     if task.outcome is not None:
         return task.take_outcome()
     return None
@@ -98,6 +99,7 @@ async def checkpoint() -> None:
     task = current.runner.current  # type: ignore[union-attr]  # a task resumes only inside a run
     if task is None:
         task = current_task()
+    task.custom_sleep_data = None
     if task.alert:
         task.note_schedule_point()
         task.raise_if_interrupted()
@@ -234,18 +236,18 @@ def _lend(task: Task, abort: AbortFunction) -> Generator[object, Any, Any]:
 async def reattach_detached_coroutine_object(task: Task, yield_value: object) -> None:
     """Give a lent coroutine object back to `task`; called inside that coroutine, by its present scheduler.
 
-    Arguments: yield_value is yielded to the present scheduler as a last message; the task then has to be
-    rescheduled, and the call returns in it.
+    Arguments: yield_value is yielded to the present scheduler as a last message; the call then returns in the task.
+
+    Raises RuntimeError outside the coroutine that `task` lent.
 
     Source: trio's documentation, `trio.lowlevel.reattach_detached_coroutine_object`.
     """
-    if task.abort is None:
-        raise RuntimeError(f"cannot reattach to {task!r}: its coroutine object is not lent to another scheduler")
-    # Until the task is rescheduled nothing may take it out of this sleep: see trio's documentation.
-    task.abort = not_abortable
+    if task.abort is None or not getattr(task.coro, "cr_running", True):
+        raise RuntimeError(
+            f"cannot reattach: {task!r} does not match, call this inside the coroutine object that the task has lent"
+        )
+    task.wake()
     await _give_back(yield_value)
-    if task.outcome is not None:
-        task.take_outcome()
     if current_task() is not task:
         raise InternalError(f"{task!r} was reattached, but {current_task()!r} was resumed in its place")
 

@@ -165,7 +165,7 @@ class Driver(ABC):
         """Count who waits."""
         interests = self.table.values()
         return IOStatistics(
-            tasks_waiting_read=sum(1 for interest in interests if interest.reader is not None),
+            tasks_waiting_read=sum(1 for interest in interests if interest.reader or interest.listener),
             tasks_waiting_write=sum(1 for interest in interests if interest.writer is not None),
             backend=self.backend,
         )

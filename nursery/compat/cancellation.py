@@ -1,0 +1,264 @@
+"""Where edge-triggered Task.cancel() meets level-triggered cancel scopes: the one file that knows both rules.
+
+Invariant: whatever interrupts a task is raised in it at a point where its dialect allows that, exactly once for an
+edge, and is never lost: an edge that cannot be raised yet stays in `_must_cancel`, a scope's cancellation stays in
+the scope.  `alert` tells that one of the two is waiting.
+
+    =====================  ==========================================  ================================================
+    the task is            Task.cancel() (an edge)                     a scope around it is cancelled (a level)
+    =====================  ==========================================  ================================================
+    not begun              its body never runs                         it begins, its first await is interrupted
+    waiting for a future   the future is cancelled; the await raises   the future is cancelled; the await raises
+                           what the future then raises                 `Cancelled`, once for each cancellation
+    parked in a native     the native wait is aborted and raises       the native wait is aborted and raises
+    wait                   asyncio.CancelledError                      `Cancelled`; so does each later one
+    queued, woken by a     the await raises asyncio.CancelledError;    the result is delivered; the next await is
+    future                 the result is lost, as in asyncio           interrupted
+    queued by sleep(0)     the sleep raises asyncio.CancelledError     the sleep raises `Cancelled`, if not yet told
+    queued in a native     the next cancel point raises                the next cancel point raises `Cancelled`
+    trap                   asyncio.CancelledError
+    running                the same at its next await, whichever       the same at its next await, whichever
+                           dialect that is in                          dialect that is in
+    behind a native        waits until the shield ends                 waits until the shield ends
+    shield of its own
+    =====================  ==========================================  ================================================
+
+`Cancelled`, which scopes raise here, is both `nursery.Cancelled` and `asyncio.CancelledError`: the scope absorbs it,
+and library code that catches asyncio's class cleans up.  "Told once" holds for the task, in whichever dialect it was
+told first (`delivered`, kept by the kernel too): after that its asyncio awaits work, so that
+`finally: await connection.close()` does, while native cancel points go on raising until the scope is left.  A scope
+cancelled later interrupts again.
+
+An edge goes before a scope: it is aimed at the whole task, from outside all its scopes.  `uncancel()` back to zero
+drops an edge that was not raised yet.  An edge that passes through a native nursery comes out bare, as out of an
+asyncio.TaskGroup; if a child failed meanwhile the group comes out, and the edge is raised at the next await.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from ..kernel import errors, traps
+from ..kernel.scope import cancelled_scope_around, newest_cancellation_around
+from ..kernel.task import Task as KernelTask
+from ..kernel.traps import Abort, RaiseCancel, not_abortable
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+
+class Cancelled(errors.Cancelled, asyncio.CancelledError, _kernel=True):
+    """What a cancelled scope raises under compat: at home in both dialects."""
+
+
+# The generators of the kernel in which a native wait stands.
+NATIVE_TRAPS: Final[frozenset[CodeType]] = frozenset(
+    trap.__code__
+    for trap in (traps.bare_yield, traps.park, traps._detach, traps._lend, traps._give_back)
+)
+
+
+def is_edge(error: BaseException) -> bool:
+    """Return whether `error` is a cancellation by Task.cancel(), not by a scope."""
+    return isinstance(error, asyncio.CancelledError) and not isinstance(error, errors.Cancelled)
+
+
+def abort_await(task: KernelTask, raise_cancel: RaiseCancel) -> Abort:
+    """Mark a task that waits for a future; never called, since `deliver` below asks the future itself."""
+    return Abort.FAILED
+
+
+class CancellableTask(KernelTask):
+    """A kernel task that both kinds of cancellation reach.
+
+    `awaits` is the future that the task waits for, until the task is stepped; `_must_cancel` an edge that was not
+    raised yet, `_cancel_message` its message.
+    """
+
+    __slots__ = ("_asked", "_cancel_message", "_must_cancel", "_num_cancels", "awaits", "resends")
+
+    awaits: asyncio.Future[Any] | None
+
+    # The edge
+
+    def request_cancel(self, msg: object) -> None:
+        """Interrupt the task once; the caller has seen that it has not ended."""
+        self._num_cancels += 1
+        awaits = self.awaits
+        if awaits is not None and not self.edge_is_held() and awaits.cancel(msg=msg):
+            # The future wakes the task with the cancellation.
+            return
+        self._must_cancel = True
+        self._cancel_message = msg
+        self.refresh()
+
+    def take_back_cancel(self) -> int:
+        """Count one request less; at zero drop an edge that was not raised."""
+        if self._num_cancels > 0:
+            self._num_cancels -= 1
+            if self._num_cancels == 0 and self._must_cancel:
+                self._must_cancel = False
+                self.refresh()
+        return self._num_cancels
+
+    def edge_is_held(self) -> bool:
+        """Return whether a shield of the task's own stands between it and an edge."""
+        scope = self.scope
+        nursery = self.parent_nursery
+        outermost = None if nursery is None else nursery.cancel_scope
+        while scope is not outermost and scope is not None:
+            if scope._cancel_called or scope._abandoned:
+                return False
+            if scope._shield:
+                return True
+            scope = scope._parent
+        return False
+
+    def raise_edge(self) -> NoReturn:
+        """Raise the pending edge."""
+        raise self.take_edge()
+
+    def take_edge(self) -> asyncio.CancelledError:
+        """Return the pending edge as the exception to raise; it counts as raised."""
+        self._must_cancel = False
+        message, self._cancel_message = self._cancel_message, None
+        self.refresh()
+        return asyncio.CancelledError() if message is None else asyncio.CancelledError(message)
+
+    # What the kernel asks
+
+    def is_interrupted(self) -> bool:
+        """Return whether the next native cancel point will raise."""
+        return (self._must_cancel and not self.edge_is_held()) or cancelled_scope_around(self.scope) is not None
+
+    def interruption(self) -> RaiseCancel | None:
+        """Return what raises the interruption that comes first in a native wait."""
+        if self._must_cancel and not self.edge_is_held():
+            return self.raise_edge
+        return KernelTask.interruption(self)
+
+    def refresh(self) -> None:
+        """Make `alert` true to the facts again; if the task does not run, interrupt it where that is due now."""
+        if not self.is_interrupted():
+            self.alert = self.count is not None
+            return
+        self.alert = True
+        if self.abort is None:
+            if self.runner.current is not self and not self.ended:
+                self.interrupt_queued()
+        elif self.abort is not not_abortable:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """Interrupt a waiting task if something is pending."""
+        if self.abort is not abort_await:
+            KernelTask.deliver(self)
+            return
+        awaits = self.awaits
+        assert awaits is not None
+        if self._must_cancel and not self.edge_is_held():
+            if awaits.cancel(msg=self._cancel_message):
+                self._must_cancel = False
+                self.alert = self.is_interrupted() or self.count is not None
+        elif newest_cancellation_around(self.scope) > self.delivered:
+            # A future that cannot be cancelled is done: its result comes first, the next await is interrupted.
+            serial = self.runner.cancel_serial
+            if awaits.cancel():
+                self.delivered = serial
+                self._asked = awaits
+                self.send_next(self.send_answer)
+
+    # Throwing into asyncio code
+
+    def send_next(self, send: Callable[[None], object]) -> None:
+        """Exchange the slot that the next step calls."""
+        self.send = send  # type: ignore[assignment]  # stands in for the coroutine's own, for one step
+        self.resends = True
+
+    def interrupt_queued(self) -> None:
+        """Let the next step throw, if the task would resume in asyncio code and may be interrupted there."""
+        if self.resends or self.will_resume_in_a_trap():
+            return
+        if self._must_cancel and not self.edge_is_held():
+            self.send_next(self.send_edge)
+        elif (
+            self.awaits is None
+            and newest_cancellation_around(self.scope) > self.delivered
+            and getattr(self.coro, "cr_suspended", True)
+        ):
+            self.send_next(self.send_level)
+
+    def will_resume_in_a_trap(self) -> bool:
+        """Return whether the innermost frame is one of the kernel's traps, which sees to interruptions itself."""
+        innermost = None
+        for frame, _line in self.iter_await_frames():
+            innermost = frame
+        return innermost is not None and innermost.f_code in NATIVE_TRAPS
+
+    def send_edge(self, nothing: None) -> object:
+        """Throw the pending edge, unless it was taken back."""
+        self.send = self.coro.send
+        self.resends = False
+        if self._must_cancel and not self.edge_is_held():
+            return self.coro.throw(self.take_edge())
+        return self.coro.send(None)
+
+    def send_level(self, nothing: None) -> object:
+        """Throw the cancellation of a scope at a bare yield, unless the task was told in the meantime."""
+        self.send = self.coro.send
+        self.resends = False
+        if newest_cancellation_around(self.scope) > self.delivered:
+            return self.coro.throw(self.level_error())
+        return self.coro.send(None)
+
+    def send_answer(self, nothing: None) -> object:
+        """Throw the cancellation of a scope at an await whose future was cancelled for it; a result goes first."""
+        self.send = self.coro.send
+        self.resends = False
+        asked, self._asked = self._asked, None
+        assert asked is not None
+        # gather() among others ends with a CancelledError without being "cancelled".
+        if asked.cancelled() or (asked.done() and isinstance(asked.exception(), asyncio.CancelledError)):
+            return self.coro.throw(self.level_error())
+        return self.coro.send(None)
+
+    def level_error(self) -> errors.Cancelled:
+        """Return the exception of the nearest cancelled scope; the task counts as told."""
+        runner = self.runner
+        self.delivered = runner.cancel_serial
+        scope = cancelled_scope_around(self.scope)
+        why = errors.UNKNOWN_REASON if scope is None else scope.why()
+        return runner.cancelled_class._create(why)
+
+    def bare_yielded(self) -> None:
+        """Look at an alerted task that has just yielded None: native traps look themselves, asyncio's do not."""
+        self.interrupt_queued()
+
+    # Passing through a native nursery
+
+    def combine_errors(self, errors_: list[BaseException]) -> BaseException:
+        """Return what leaves a native nursery of this task."""
+        edge: BaseException | None = None
+        others: list[BaseException] = []
+        failed = False
+        for error in errors_:
+            if is_edge(error):
+                edge = edge or error
+            else:
+                others.append(error)
+                if not isinstance(error, errors.Cancelled):
+                    failed = failed or not isinstance(error, BaseExceptionGroup) or bool(
+                        error.split(errors.Cancelled)[1]
+                    )
+        if edge is None:
+            return KernelTask.combine_errors(self, errors_)
+        if not failed:
+            return edge
+        if self._num_cancels > 0:
+            # Not lost, only later: the failure goes first.
+            self._must_cancel = True
+            self._cancel_message = edge.args[0] if edge.args else None
+            self.refresh()
+        return KernelTask.combine_errors(self, others)

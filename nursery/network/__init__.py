@@ -1,0 +1,1 @@
+"""Sockets, and the streams and listeners that stand on them."""

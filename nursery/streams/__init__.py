@@ -1,0 +1,1 @@
+"""Byte streams: what they promise, whatever carries the bytes."""

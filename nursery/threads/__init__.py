@@ -1,0 +1,1 @@
+"""Threads that do what would block, and their way back into the run."""
