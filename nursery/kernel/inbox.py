@@ -55,12 +55,15 @@ class Bell:
 
     def silence(self) -> None:
         """Take note that the loop is awake."""
-        self.rung = False
         try:
             while len(self.read.recv(4096)) == 4096:
                 pass
         except BlockingIOError:
             pass
+        # After the drain, not before it: a byte written in between would be eaten while `rung` says that one is there.
+        # Whoever rings before this line has queued his work already, and it is looked at after it
+        # (tests/kernel/test_inbox.py).
+        self.rung = False
 
     def ring_on_signals(self) -> None:
         """Let the interpreter write to the bell when a signal arrives.  Main thread only."""

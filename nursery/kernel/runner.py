@@ -358,7 +358,7 @@ class Runner:
         """Return a snapshot for debugging."""
         return RunStatistics(
             tasks_living=sum(1 for _ in self.living_tasks()),
-            tasks_runnable=sum(1 for item in self.queue if isinstance(item, Task)),
+            tasks_runnable=sum(1 for item in tuple(self.queue) if isinstance(item, Task)),
             seconds_to_next_deadline=self.deadlines.next_deadline() - self.now(),
             io_statistics=self.io.statistics(),
             run_sync_soon_queue_size=len(self.inbox),
@@ -373,7 +373,7 @@ class Runner:
             "  tasks:",
         ]
         try:
-            runnable = {id(item) for item in self.queue}
+            runnable = {id(item) for item in tuple(self.queue)}
             depth: dict[Task | None, int] = {None: 1}
             for task in self.living_tasks():
                 parent = None if task.parent_nursery is None else task.parent_nursery._parent_task
@@ -395,7 +395,8 @@ class Runner:
         """Cross-check tree, scopes, queue, deadlines and I/O tables (`run(debug=True)`, after each batch)."""
         try:
             queued: set[int] = set()
-            for item in self.queue:
+            # A copy, made in one go: other threads may append meanwhile.
+            for item in tuple(self.queue):
                 if isinstance(item, Task):
                     assert id(item) not in queued, f"{item!r} is twice in the queue"
                     assert item.abort is None, f"{item!r} is parked and in the queue"
