@@ -409,12 +409,13 @@ class TestRun:
         from .kernel.current import current_task
         from .kernel.nursery import spawn
 
-        self._evaluations[deferred] = evaluation = Evaluation(self, deferred)
-        task = current_task()
+        evaluation = Evaluation(self, deferred)
+        test_task = current_task()
+        task = spawn(test_task.runner, evaluation.live, (), tasks, f"<fixture {deferred._name!r}>")
+        # The test's own context, not a copy: the test sees the context variables that its fixtures set.
+        task.context, task.run = test_task.context, test_task.run
+        self._evaluations[deferred] = evaluation
         self._under_way = evaluation.scope
-        # In the context of the test: it sees the context variables that its fixtures set.
-        name = f"<fixture {deferred._name!r}>"
-        spawn(task.runner, evaluation.live, (), tasks, name, task.context)
         await evaluation.ready.wait()
         self._under_way = None
 

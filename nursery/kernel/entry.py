@@ -98,7 +98,7 @@ def begin(
     wake_on_signals: bool,
 ) -> None:
     """Start clock, instruments and root task of a runner that has just become current."""
-    if wake_on_signals and threading.current_thread() is threading.main_thread():
+    if wake_on_signals and threading.get_ident() == threading.main_thread().ident:
         runner.inbox.bell.ring_on_signals()
     if runner.instruments is not None:
         runner.instruments.call("before_run")

@@ -11,8 +11,9 @@ import logging
 import sys
 import warnings
 import weakref
-from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from types import AsyncGeneratorType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from .current import current
 from .errors import RunFinishedError
@@ -24,19 +25,19 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("nursery.async_generator_errors")
 
-Agen = AsyncGenerator[Any, Any]
+Agen: TypeAlias = AsyncGeneratorType[Any, Any]
+_FOREIGN: Final = "@nursery foreign async generator"
 
 
 class AsyncGenerators:
     """The async generators of one run, and the interpreter's hooks that tell of them."""
 
-    __slots__ = ("_alive", "_closing", "_foreign", "_previous", "_runner", "_trailing")
+    __slots__ = ("_alive", "_closing", "_previous", "_runner", "_trailing")
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         # Weak until the end begins: being abandoned is what the finaliser hook is for.
         self._alive: weakref.WeakSet[Agen] = weakref.WeakSet()
-        self._foreign: weakref.WeakSet[Agen] = weakref.WeakSet()
         self._trailing: set[Agen] = set()
         self._closing = False
         self._previous: Any = None
@@ -44,7 +45,8 @@ class AsyncGenerators:
     def install_hooks(self) -> None:
         """Take the interpreter's hooks over; what was there before is kept and called for foreign generators."""
         self._previous = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=self._first_iterated, finalizer=self._abandoned)
+        hooks: Any = (self._first_iterated, self._abandoned)
+        sys.set_asyncgen_hooks(*hooks)
 
     def close(self) -> None:
         """Put the hooks back."""
@@ -58,23 +60,22 @@ class AsyncGenerators:
             else:
                 self._alive.add(agen)
         else:
-            self._foreign.add(agen)
+            # Marked in its frame: weak references are gone by the time the finaliser hook runs.
+            frame: Any = agen.ag_frame
+            frame.f_locals[_FOREIGN] = True
             if self._previous.firstiter is not None:
                 self._previous.firstiter(agen)
 
     def _abandoned(self, agen: Agen) -> None:
         # The hook runs in whichever thread collects the garbage, and must not raise.
-        try:
-            foreign = agen in self._foreign
-        except TypeError:
-            foreign = False
-        if foreign:
+        frame = agen.ag_frame
+        if frame is not None and _FOREIGN in frame.f_locals:
             if self._previous.finalizer is not None:
                 self._previous.finalizer(agen)
             else:
                 _close_at_once(agen)
             return
-        name = _name(agen)
+        name = agen.__qualname__
         # Known to nobody from now on; the finalising task below holds it.
         self._alive.discard(agen)
         if self._closing:
@@ -110,7 +111,7 @@ class AsyncGenerators:
         while self._trailing:
             batch, self._trailing = self._trailing, set()
             for agen in batch:
-                await self._finalise(agen, _name(agen))
+                await self._finalise(agen, agen.__qualname__)
 
     async def _finalise(self, agen: Agen, name: str) -> None:
         try:
@@ -127,10 +128,6 @@ class AsyncGenerators:
             )
 
 
-def _name(agen: Agen) -> str:
-    return str(getattr(agen, "__qualname__", agen))
-
-
 def _close_at_once(agen: Agen) -> None:
     """Do what Python does without a hook: throw GeneratorExit in, and complain if it awaits."""
     closer = agen.aclose()
@@ -140,4 +137,4 @@ def _close_at_once(agen: Agen) -> None:
     except StopIteration:
         pass
     else:
-        raise RuntimeError(f"Non-Nursery async generator {_name(agen)!r} awaited something during finalization")
+        raise RuntimeError(f"Non-Nursery async generator {agen.__qualname__!r} awaited something during finalization")

@@ -140,8 +140,8 @@ class GuestDriver:
         if not self.over:
             warnings.warn(
                 RuntimeWarning(
-                    "a guest run got abandoned without properly finishing: its host loop ended before its done_callback "
-                    "was called, and what its tasks held was not released in order"
+                    "a guest run got abandoned without properly finishing: its host loop ended before its "
+                    "done_callback was called, and what its tasks held was not released in order"
                 ),
                 stacklevel=1,
             )

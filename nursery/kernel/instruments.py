@@ -91,7 +91,7 @@ class Instruments:
         hooks: dict[str, Callable[..., object]] = {}
         for name in HOOKS:
             method = getattr(instrument, name, None)
-            if method is None or getattr(type(instrument), name, None) is getattr(Instrument, name):
+            if method is None or getattr(method, "__func__", None) is getattr(Instrument, name):
                 continue
             if not callable(method):
                 raise TypeError(f"instrument {instrument!r} has a {name} that cannot be called")

@@ -102,7 +102,7 @@ class InterruptHandler:
     def install(self, runner: Runner, only_at_checkpoints: bool) -> None:
         """Take SIGINT over, if nobody else has."""
         if (
-            threading.current_thread() is not threading.main_thread()
+            threading.get_ident() != threading.main_thread().ident
             or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
         ):
             return

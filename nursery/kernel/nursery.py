@@ -21,7 +21,7 @@ import outcome
 
 from .current import current_task
 from .errors import Cancelled, CancelReason, InternalError
-from .scope import NurseryScope, cancelled_scope_around, refresh_tree, settle
+from .scope import NurseryScope, is_cancelled, refresh_tree, settle
 from .task import Task
 from .traps import Abort, RaiseCancel, bare_yield, park
 
@@ -95,7 +95,7 @@ class _StartStatus(Generic[StatusT]):
         old, new = self._old, self._new
         # A cancelled start() is on its way out; moving the child now might carry a Cancelled into a nursery
         # whose scope does not own it.
-        if cancelled_scope_around(old.cancel_scope) is not None:
+        if is_cancelled(old.cancel_scope):
             return
         children, old._children = old._children, {}
         for task in children:
@@ -133,7 +133,6 @@ class Nursery:
         "_body_running",
         "_children",
         "_closed",
-        "_doomed",
         "_errors",
         "_parent_task",
         "_parent_waits",
@@ -155,8 +154,6 @@ class Nursery:
         self._parent_waits = False
         self._closed = False
         self._abandoned = False
-        # Whether a cancelled scope can be seen from the nursery: true for the next child too.  Kept by pushing.
-        self._doomed = parent.alert and cancelled_scope_around(scope) is not None
 
     @property
     def child_tasks(self) -> frozenset[Task]:
@@ -201,7 +198,7 @@ class Nursery:
             coro = as_coroutine(async_fn, coro)
         task = runner.task_class(runner, coro, context, self, async_fn if name is None else name)
         self._children[task] = None
-        if self._doomed:
+        if self.cancel_scope._doomed:
             task.alert = True
         if runner.instruments is not None:
             runner.instruments.call("task_spawned", task)
@@ -416,7 +413,7 @@ def spawn(
         coro = as_coroutine(async_fn, coro)
     task = runner.task_class(runner, coro, context, nursery, name)
     nursery._children[task] = None
-    if nursery._doomed:
+    if nursery.cancel_scope._doomed:
         task.alert = True
     if runner.instruments is not None:
         runner.instruments.call("task_spawned", task)

@@ -124,11 +124,11 @@ def abort_parked(task: Task, raise_cancel: RaiseCancel) -> Abort:
 def add_parking_lot_breaker(task: Task, lot: ParkingLot) -> None:
     """Let `lot` break when `task` ends; once for each registration.
 
-    Raises RuntimeError if the task has ended.
+    Raises BrokenResourceError if the task has ended.
     Source: trio's documentation, `trio.lowlevel.add_parking_lot_breaker`.
     """
     if task.ended:
-        raise RuntimeError(f"attempted to add a parking lot breaker to {task!r}, which has already exited")
+        raise BrokenResourceError(f"Attempted to add already exited task as lot breaker: {task!r}")
     if task.breaks is None:
         task.breaks = []
     task.breaks.append(lot)
@@ -141,7 +141,7 @@ def remove_parking_lot_breaker(task: Task, lot: ParkingLot) -> None:
     Source: trio's documentation, `trio.lowlevel.remove_parking_lot_breaker`.
     """
     if task.breaks is None or lot not in task.breaks:
-        raise RuntimeError(f"attempted to remove {task!r} as a breaker of a parking lot it is not registered for")
+        raise RuntimeError(f"Attempted to remove {task!r} as breaker for a lot it is not registered for")
     # By identity, and the youngest registration first: a Lock takes and gives it in pairs.
     for index in range(len(task.breaks) - 1, -1, -1):
         if task.breaks[index] is lot:

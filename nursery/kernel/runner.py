@@ -35,6 +35,7 @@ from .instruments import Instrument, Instruments
 from .interrupts import InterruptHandler
 from .io import make_driver
 from .nursery import Nursery, open_nursery, spawn
+from .scope import cancelled_scope_around
 from .task import Task
 from .traps import Abort, RaiseCancel, park
 
@@ -209,7 +210,7 @@ class Runner:
     def begin(self, async_fn: Callable[..., Awaitable[object]] | None, args: tuple[object, ...]) -> None:
         """Make the root task; without `async_fn` the run lasts until `end_soon` (a foreign loop does that)."""
         coro = self._root(async_fn, args)
-        self.root_task = task = self.task_class(self, coro, self.system_context, None, "<root>")
+        self.root_task = task = self.task_class(self, coro, self.system_context, None, "<init>")
         task.ki_protected = True
         if self.instruments is not None:
             self.instruments.call("task_spawned", task)
@@ -311,6 +312,9 @@ class Runner:
     def keyboard_interrupt_arrived(self) -> None:
         """Keep an interrupt for the main task; called in the signal handler."""
         self.ki_pending = True
+        if self.main_task is not None:
+            # Its next checkpoint need not wait for the inbox; if it sleeps, the call below wakes it.
+            self.main_task.alert = True
         if not self.inbox.closed:
             self.inbox.put(self._deliver_keyboard_interrupt, (), False)
 
@@ -416,6 +420,8 @@ class Runner:
                     scope = scope._parent
                 for nursery in task._nurseries or ():
                     assert nursery._parent_task is task, f"{nursery!r} hangs below the wrong task"
+                    seen = cancelled_scope_around(nursery.cancel_scope)
+                    assert nursery.cancel_scope._doomed == (seen is not None), f"{nursery!r} misses {seen!r}"
             self.deadlines.check()
             self.io.check()
         except (AssertionError, InternalError) as exc:

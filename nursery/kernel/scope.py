@@ -16,6 +16,7 @@ there, so that they unwind (tests/kernel/test_misnesting.py).
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from math import inf, isnan
 from threading import get_ident
 from types import TracebackType
@@ -52,6 +53,23 @@ def cancelled_scope_around(scope: CancelScope | None) -> CancelScope | None:
     return None
 
 
+def is_cancelled(scope: CancelScope | None) -> bool:
+    """Return whether code inside `scope` can see a cancelled scope: `cancelled_scope_around`, without the walk to it.
+
+    Where the walk meets a nursery it ends, since somebody has walked on from there already; so in a deep tree each
+    task pays for its own scopes only.
+    """
+    while scope is not None:
+        if scope._cancel_called or scope._abandoned:
+            return True
+        if scope._shield:
+            return False
+        if isinstance(scope, NurseryScope):
+            return scope._doomed
+        scope = scope._parent
+    return False
+
+
 def newest_cancellation_around(scope: CancelScope | None) -> int:
     """Return the serial number of the latest cancellation that code inside `scope` can see, 0 for none."""
     newest = 0
@@ -78,27 +96,45 @@ def push(scope: CancelScope) -> None:
     task = scope._task
     if task is None:
         return
+    inside = [nursery for nursery in task._nurseries or () if lies_within(nursery.cancel_scope, scope)]
+    changed = _foretell(task, inside)
     if lies_within(task.scope, scope):
         task.refresh()
-    if task._nurseries:
-        _refresh_children([nursery for nursery in task._nurseries if lies_within(nursery.cancel_scope, scope)])
+    _refresh_children(changed)
 
 
 def refresh_tree(task: Task) -> None:
     """Bring a task and all its descendants up to date."""
+    changed = _foretell(task, task._nurseries or ())
     task.refresh()
-    if task._nurseries:
-        _refresh_children(list(task._nurseries))
+    _refresh_children(changed)
+
+
+def _foretell(task: Task, nurseries: Iterable[Nursery]) -> list[Nursery]:
+    """Recompute what is seen from each of a task's nurseries; return those whose children have to be told.
+
+    Outermost first, and before the task itself: its own view ends at the innermost nursery.
+    """
+    changed = []
+    for nursery in nurseries:
+        scope = nursery.cancel_scope
+        before = scope._doomed
+        scope._doomed = (
+            scope._cancel_called or scope._abandoned or (not scope._shield and is_cancelled(scope._parent))
+        )
+        # Doomed before and after: for native children nothing changes.  A foreign dialect counts each cancellation.
+        if not before or not scope._doomed or task.runner.cancelled_class is not Cancelled:
+            changed.append(nursery)
+    return changed
 
 
 def _refresh_children(nurseries: list[Nursery]) -> None:
     # A growing list, not recursion: trees may be thousands of levels deep.
     for nursery in nurseries:
-        nursery._doomed = cancelled_scope_around(nursery.cancel_scope) is not None
         for child in list(nursery._children):
+            below = _foretell(child, child._nurseries) if child._nurseries else []
             child.refresh()
-            if child._nurseries:
-                nurseries.extend(child._nurseries)
+            nurseries.extend(below)
 
 
 class CancelScope:
@@ -288,7 +324,7 @@ class CancelScope:
         self._abandoned = True
 
     def _outer_cancel_is_visible(self) -> bool:
-        return not self._shield and cancelled_scope_around(self._parent) is not None
+        return not self._shield and is_cancelled(self._parent)
 
     # Cancelling
 
@@ -525,9 +561,22 @@ def _with_context(new: BaseException, context: BaseException | None) -> BaseExce
 
 
 class NurseryScope(CancelScope, _kernel=True):
-    """The scope of a nursery: entered and left by the nursery alone."""
+    """The scope of a nursery: entered and left by the nursery alone.
 
-    __slots__ = ()
+    `_doomed` says whether a cancelled scope is seen from here; kept by pushing, so that a walk from below can end here.
+    """
+
+    __slots__ = ("_doomed",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._doomed = False
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self._task is not None and self._task.alert:
+            self._doomed = is_cancelled(self._parent)
+        return self
 
     def __exit__(
         self, etype: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import outcome
 
 from .errors import Cancelled, CancelReason, InternalError
-from .scope import MISNESTING_ADVICE, CancelScope, cancelled_scope_around
+from .scope import MISNESTING_ADVICE, CancelScope, cancelled_scope_around, is_cancelled
 from .traps import BUDGET, PARK, Abort, AbortFunction, RaiseCancel, Signal, not_abortable
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Task:
     def is_interrupted(self) -> bool:
         """Return whether the next cancel point will raise."""
         runner = self.runner
-        return (runner.ki_pending and self is runner.main_task) or cancelled_scope_around(self.scope) is not None
+        return is_cancelled(self.scope) or (runner.ki_pending and self is runner.main_task)
 
     def interruption(self) -> RaiseCancel | None:
         """Return what raises the interruption that comes first, or None if nothing is pending.
@@ -246,6 +246,7 @@ class Task:
             self.budget = 0
         raise_cancel = self.interruption()
         if raise_cancel is not None:
+            self.note_schedule_point()
             raise_cancel()
 
     def note_schedule_point(self) -> None:
@@ -341,6 +342,9 @@ class Task:
         """Raise InternalError if an invariant of this file is broken (kernel self-check)."""
         if self.ended:
             raise InternalError(f"{self!r} has ended but is still in its nursery")
+        if self.runner.ki_pending:
+            # It may have arrived since the last refresh.
+            return
         expected = self.is_interrupted() or self.count is not None
         if self.alert != expected:
             raise InternalError(f"{self!r} has alert={self.alert}, its scopes say {expected}")

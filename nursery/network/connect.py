@@ -50,7 +50,7 @@ async def open_tcp_stream(
     """
     # getaddrinfo would take both None and "http"; the first has another meaning for listeners.
     if host is None:
-        raise ValueError("host cannot be None")
+        raise ValueError("host must be str or bytes, not None")
     if not isinstance(port, int):
         raise TypeError(f"port must be int, not {port!r}")
     if happy_eyeballs_delay is None:
@@ -61,7 +61,12 @@ async def open_tcp_stream(
         raise OSError(f"no results found for hostname lookup: {format_host_port(host, port)}")
     second_of_another_family(targets)
     race = Race(host, port, happy_eyeballs_delay, local_address)
-    return SocketStream(await race.run(targets))
+    sock = await race.run(targets)
+    try:
+        return SocketStream(sock)
+    except BaseException:
+        sock.close()
+        raise
 
 
 def second_of_another_family(targets: list[AddressInfo]) -> None:

@@ -65,7 +65,7 @@ class SocketListener(Listener[SocketStream]):
             # Not every system can tell.
             listening = True
         if not listening:
-            raise ValueError("SocketListener requires a listening socket: call listen() first")
+            raise ValueError("SocketListener requires a listening socket")
         self.socket = socket
 
     async def accept(self) -> SocketStream:

@@ -66,7 +66,7 @@ async def open_tcp_listeners(
             listener.socket.close()
         raise
     if unsupported and not listeners:
-        message = f"none of the address families of {host!r} are supported on this system"
+        message = f"This system doesn't support any of the address families that host {host!r} has"
         raise OSError(errno.EAFNOSUPPORT, message) from ExceptionGroup(message, unsupported)
     return listeners
 

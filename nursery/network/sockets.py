@@ -228,7 +228,7 @@ class Socket(SocketType):
             raise
         failure = self._sock.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_ERROR)
         if failure != 0:
-            raise OSError(failure, f"error connecting to {address!r}: {os.strerror(failure)}")
+            raise OSError(failure, f"Error connecting to {address!r}: {os.strerror(failure)}")
 
     async def accept(self) -> tuple[SocketType, AddressFormat]:
         sock, address = await self._reading(self._sock.accept, (), 0)

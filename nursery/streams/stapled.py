@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Generic, Protocol, TypeVar, final
 
-from ..resource import aclose_forcefully
 from .abstract import HalfCloseableStream, ReceiveStream, SendStream
 
 SendStreamT = TypeVar("SendStreamT", bound=SendStream)
@@ -58,13 +57,11 @@ class StapledStream(HalfCloseableStream, Generic[SendStreamT, ReceiveStreamT]):
         return await self.receive_stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:
-        """Close both halves; if closing the first fails or is cancelled, the second is closed forcefully."""
+        """Close both halves, the second also if closing the first fails or is cancelled."""
         try:
             await self.send_stream.aclose()
-        except BaseException:
-            await aclose_forcefully(self.receive_stream)
-            raise
-        await self.receive_stream.aclose()
+        finally:
+            await self.receive_stream.aclose()
 
     def __repr__(self) -> str:
         return f"<StapledStream of {self.send_stream!r} and {self.receive_stream!r}>"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self, TypeVarTuple, final
 from ..kernel.current import current_runner
 from ..kernel.entry import run
 from ..kernel.loop import POLL_EVERY
+from ..kernel.runner import END_OF_BATCH
 from ..kernel.task import Task
 from .clock import MockClock
 
@@ -67,6 +68,8 @@ class SeededSchedule:
         self._random.seed(self.seed)
         self._previous = runner.permute
         runner.permute = self._permute
+        # The plain loop goes on while there is something to step: end its batch, so that the next one is permuted.
+        runner.queue.appendleft(END_OF_BATCH)
         return self
 
     def __exit__(

@@ -109,14 +109,17 @@ class Job:
 
     def _end(self, result: outcome.Outcome[Any]) -> None:
         self._active.end()
-        try:
-            self._limiter.release_on_behalf_of(self)
-        except BaseException as exc:
-            # A limiter of the user's own: its error is news for the task, not for the inbox.
-            result = outcome.Error(exc)
+        # The limiter may be of the user's own: an error of it is news for the task, not for the inbox.
+        result = outcome.capture(self._release_and_return, result)
         if self.task is not None:
             self.result = result
             self.task.wake()
+
+    def _release_and_return(self, result: outcome.Outcome[Any]) -> Any:
+        try:
+            return result.unwrap()
+        finally:
+            self._limiter.release_on_behalf_of(self)
 
     # In the thread
 
@@ -127,8 +130,8 @@ class Job:
             if inspect.iscoroutine(returned):
                 returned.close()
                 raise TypeError(
-                    f"nursery expected a synchronous function, but {self._fn!r} is an async function: await it in the "
-                    "run, it needs no thread"
+                    f"nursery expected a sync function, but {self._fn!r} appears to be asynchronous: await it in the run, "
+                    "it needs no thread"
                 )
             return returned
         finally:

@@ -15,8 +15,10 @@ from .interest import Driver, Events, Interest
 
 READ: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 WRITE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-HANGUP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-MASK: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+# Urgent data counts as well: recv() stops at the urgent mark, so a short read says nothing once there is some
+# (tests/network/test_socket_stream.py).
+HANGUP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
+MASK: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 # As many as are asked for are allocated at each call, so not the default of 1023.
 MOST_EVENTS: Final = 256
 

@@ -1,0 +1,159 @@
+"""Callbacks, timers and tasks: what goes into the run queue and the deadlines.
+
+Invariant: one queue, first in, first out, for `call_soon`, `call_soon_threadsafe` and the steps of tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import coroutines
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, Final, TypeVar, TypeVarTuple
+
+from ..events import Handle, TimerHandle
+from ..tasks import Wakeup, make_task
+from .state import LoopState
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+# From 3.13.3 on a task factory gets every keyword that create_task got; before, the name was set afterwards.
+FACTORY_TAKES_ALL: Final = sys.version_info >= (3, 13, 3)
+
+
+class Callbacks(LoopState):
+    """call_soon, call_later, call_at, call_soon_threadsafe, create_future, create_task, task factories."""
+
+    _task_factory: Callable[..., Any] | None = None
+
+    def time(self) -> float:
+        """Return the time of the run's clock, in seconds."""
+        return self.runner.now()
+
+    # flat: once for every callback
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Have `callback(*args)` called in the next turn, in `context` or a copy of the current one.
+
+        Source: asyncio's documentation, `loop.call_soon`.
+        """
+        if self._closed:
+            self._check_closed()
+        if type(callback) is Wakeup:
+            # A future wakes the task that awaits it: no handle, the task itself goes into the queue.
+            callback.wake(args[0])
+            return NO_HANDLE
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_soon")
+        handle = Handle(callback, args, self, context)
+        self.runner.queue.append(handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Do what `call_soon` does, from any thread and from signal handlers.
+
+        Source: asyncio's documentation, `loop.call_soon_threadsafe`.
+        """
+        self._check_closed()
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")
+        handle = Handle(callback, args, self, context)
+        self.runner.queue.append(handle)
+        self.runner.inbox.bell.ring()
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Have `callback(*args)` called `delay` seconds from now.
+
+        Source: asyncio's documentation, `loop.call_later`.
+        """
+        if delay is None:
+            raise TypeError("delay must not be None")
+        return self.call_at(self.runner.now() + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Have `callback(*args)` called at `when`, a time of the loop's clock; of equal times, first come first.
+
+        Source: asyncio's documentation, `loop.call_at`.
+        """
+        if when is None:
+            raise TypeError("when cannot be None")
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_at")
+        return TimerHandle(when, callback, args, self, context)
+
+    def _check_callback(self, callback: object, method: str) -> None:
+        if coroutines.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+            raise TypeError(f"coroutines cannot be used with {method}()")
+        if not callable(callback):
+            raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Return a new future of this loop."""
+        return asyncio.Future(loop=self)
+
+    def create_task(  # type: ignore[override]  # typeshed's signature changes with the version, this one takes all
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: object = None,
+        context: Context | None = None,
+        **options: Any,
+    ) -> asyncio.Task[T]:
+        """Start a task in the run's root group.
+
+        Arguments: options go to the task factory; without one, `eager_start=True` makes a task of asyncio's own class.
+        Source: asyncio's documentation, `loop.create_task`.
+        """
+        if self._closed:
+            self._check_closed()
+        factory = self._task_factory
+        if factory is None:
+            if not options:
+                return make_task(self, coro, name, context)  # type: ignore[return-value]  # it says so itself
+            if not options.pop("eager_start", None) and not options:
+                return make_task(self, coro, name, context)  # type: ignore[return-value]  # it says so itself
+            return asyncio.Task(coro, loop=self, name=name, context=context, eager_start=True, **options)  # type: ignore[call-arg, arg-type]  # 3.12 and newer
+        if context is not None:
+            options["context"] = context
+        if name is not None and FACTORY_TAKES_ALL:
+            options["name"] = name
+        task: Any = factory(self, coro, **options)
+        if name is not None and not FACTORY_TAKES_ALL and hasattr(task, "set_name"):
+            task.set_name(name)
+        return task  # type: ignore[no-any-return]  # whatever the factory makes
+
+    def set_task_factory(self, factory: Callable[..., Any] | None) -> None:
+        """Let `factory(loop, coro, **options)` make the tasks; None for our own."""
+        if factory is not None and not callable(factory):
+            raise TypeError("task factory must be a callable or None")
+        self._task_factory = factory
+
+    def get_task_factory(self) -> Any:
+        """Return the task factory, None if there is none."""
+        return self._task_factory
+
+
+class _NoHandle(asyncio.Handle):
+    """What `call_soon` answers a future that wakes a task: nothing there can be cancelled."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self._cancelled = True
+
+
+NO_HANDLE: Final[asyncio.Handle] = _NoHandle()

@@ -1,0 +1,263 @@
+"""The driver: run_forever, run_until_complete, stop and close pause and resume one and the same run.
+
+Invariant: the kernel's thread slot and asyncio's running loop are set exactly while this driver is inside the run.
+The three pieces of kernel/loop.py are called here in the order of entry.py; there is no second scheduler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import warnings
+import weakref
+from asyncio import base_events
+from collections.abc import AsyncGenerator, Awaitable, Generator
+from contextlib import contextmanager
+from threading import get_ident
+from typing import Any, Final, TypeVar
+
+from ...kernel.clock import Clock
+from ...kernel.current import current
+from ...kernel.generators import AsyncGenerators
+from ...kernel.loop import NOT_IDLE, collect, digest, expire
+from ...kernel.runner import Runner
+from ..cancellation import Cancelled
+from ..tasks import LOOP, Task, await_future
+from .batch import batch, leave
+from .generators import Generators
+from .state import LoopState
+
+T = TypeVar("T")
+
+# A task that is cancelled by close() gets this many turns to clean up; what then still waits is dropped.
+LAST_TURNS: Final = 100
+
+
+class HandsOff(AsyncGenerators):
+    """The kernel's care for async generators, switched off: the loop has asyncio's own (generators.py)."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Put nothing back: no hook was taken."""
+
+    async def finalise_remaining(self) -> None:
+        """Close nothing: `shutdown_asyncgens` does."""
+
+
+class Running(Generators, LoopState):
+    """How the loop begins, runs, pauses and ends."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        debug = os.environ.get("NURSERY_DEBUG", "0") not in ("", "0")
+        self.runner = runner = Runner(batch, clock, debug=debug)
+        self.io = runner.io
+        self._signal_handlers = {}
+        self._watches = {}
+        self._transports = weakref.WeakValueDictionary()
+        self._debug = sys.flags.dev_mode or (
+            not sys.flags.ignore_environment and bool(os.environ.get("PYTHONASYNCIODEBUG"))
+        )
+        self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        runner.locals[LOOP] = self
+        runner.generators = HandsOff(runner)
+        runner.cancelled_class = Cancelled
+        runner.foreign_await = await_future
+        runner.clock.start_clock()
+        with self._inside():
+            runner.begin(None, ())
+            # Far enough for the root to wait: then its innermost nursery is there to hold our tasks.
+            while runner.shutdown_waiter is None:
+                batch(runner)
+        # The root and the inbox are the kernel's; from now on each new task is seen by asyncio.
+        runner.task_class = Task
+        assert runner.root_task is not None
+        self.root_group = runner.root_task.child_nurseries[-1]
+
+    @contextmanager
+    def _inside(self) -> Generator[None, None, None]:
+        """Be inside the run, in this thread; what the thread was inside before is put back."""
+        runner = self.runner
+        outer_runner, outer_loop = current.runner, asyncio._get_running_loop()
+        outer_thread = self.running_in
+        self.running_in = runner.thread = get_ident()
+        current.runner = runner
+        asyncio._set_running_loop(self)
+        try:
+            yield
+        finally:
+            leave(self, None)
+            runner.current = None
+            self.running_in = outer_thread
+            current.runner = outer_runner
+            asyncio._set_running_loop(outer_loop)
+
+    def _check_can_run(self) -> None:
+        self._check_closed()
+        if self.is_running():
+            raise RuntimeError("This event loop is already running")
+        if asyncio._get_running_loop() is not None or current.runner is not None:
+            raise RuntimeError("Cannot run the event loop while another loop is running")
+
+    def run_forever(self) -> None:
+        """Run until `stop` is called.
+
+        Source: asyncio's documentation, `loop.run_forever`.
+        """
+        self._check_can_run()
+        hooks = sys.get_asyncgen_hooks()
+        origin_depth = sys.get_coroutine_origin_tracking_depth()
+        if self._debug:
+            sys.set_coroutine_origin_tracking_depth(10)
+        with self._inside():
+            sys.set_asyncgen_hooks(firstiter=self._asyncgen_first_iterated, finalizer=self._asyncgen_abandoned)
+            try:
+                self._drive()
+            finally:
+                self._stopping = False
+                sys.set_asyncgen_hooks(*hooks)
+                sys.set_coroutine_origin_tracking_depth(origin_depth)
+
+    def _drive(self) -> None:
+        runner = self.runner
+        queue = runner.queue
+        while True:
+            if self._stopping:
+                digest(runner, runner.io.fetch(0.0), 0.0, NOT_IDLE)
+            elif not queue or runner.steps_until_poll <= 0:
+                collect(runner)
+            else:
+                expire(runner)
+            runner.batch(runner)
+            if runner.debug:
+                runner.check()
+            if runner.failure is not None:
+                raise runner.failure
+            if self._stopping:
+                break
+
+    def run_until_complete(self, future: Awaitable[T]) -> T:
+        """Run until `future` (or the task made of a coroutine) is done, and return its result.
+
+        Source: asyncio's documentation, `loop.run_until_complete`.
+        """
+        self._check_can_run()
+        is_new = not asyncio.isfuture(future)
+        awaited: Any = asyncio.ensure_future(future, loop=self)
+        if is_new:
+            # If it does not end, that is told below, by an exception.
+            awaited._log_destroy_pending = False
+        # asyncio's own callback: anyio finds the root task by it.
+        awaited.add_done_callback(base_events._run_until_complete_cb)  # type: ignore[attr-defined]  # not in typeshed
+        try:
+            self.run_forever()
+        except BaseException:
+            if is_new and awaited.done() and not awaited.cancelled():
+                # The exception under way is this one, or goes before it: it needs no report of its own.
+                awaited.exception()
+            raise
+        finally:
+            awaited.remove_done_callback(base_events._run_until_complete_cb)  # type: ignore[attr-defined]  # see above
+        if not awaited.done():
+            raise RuntimeError("Event loop stopped before Future completed.")
+        result: T = awaited.result()
+        return result
+
+    def stop(self) -> None:
+        """Let `run_forever` return at the end of this turn."""
+        self._stopping = True
+
+    # The end
+
+    def close(self) -> None:
+        """Cancel the tasks that are left, end the run and give back what it holds; idempotent.
+
+        Raises RuntimeError while the loop is running.
+        Source: asyncio's documentation, `loop.close`.
+        """
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self._closed:
+            return
+        self._remove_signal_handlers()
+        with self._inside():
+            try:
+                self._end_tasks()
+                self._end_run()
+            finally:
+                self._closed = True
+                self.runner.close()
+                self.runner.queue.clear()
+        executor, self._default_executor = self._default_executor, None
+        self._executor_shutdown_called = True
+        if executor is not None:
+            executor.shutdown(wait=False)
+
+    def _remove_signal_handlers(self) -> None:
+        """Put back the signals' own handlers; see signals.py."""
+
+    def _end_tasks(self) -> None:
+        """Cancel what is left in the root group, and let it clean up as long as that needs no waiting."""
+        tasks = list(self.root_group._children)
+        for task in tasks:
+            if isinstance(task, Task):
+                task.cancel()
+        if tasks:
+            self._last_turns()
+        left = list(self.runner.living_tasks())
+        for task in reversed(left):
+            if isinstance(task, Task):
+                self._drop(task)
+
+    def _last_turns(self) -> None:
+        runner = self.runner
+        for _ in range(LAST_TURNS):
+            if not self.root_group._children:
+                break
+            digest(runner, runner.io.fetch(0.0), 0.0, NOT_IDLE)
+            if not runner.queue:
+                break
+            runner.batch(runner)
+            if runner.failure is not None:
+                raise runner.failure
+
+    def _drop(self, task: Task) -> None:
+        """Take a task out of the tree that did not end when it was told to."""
+        task.discard()
+        nursery = task.parent_nursery
+        if nursery is not None:
+            nursery._children.pop(task, None)
+            if nursery in self.runner.orphanages and not nursery._children:
+                self.runner.orphanages.remove(nursery)
+
+    def _end_run(self) -> None:
+        """Drive the root task to its end."""
+        runner = self.runner
+        # What is still in the queue belongs to asyncio, and a closed loop calls nothing.
+        for _ in range(len(runner.queue)):
+            item = runner.queue.popleft()
+            if getattr(item, "ki_protected", False):
+                runner.queue.append(item)
+        runner.end_soon()
+        for _ in range(LAST_TURNS):
+            if runner.finished:
+                return
+            digest(runner, runner.io.fetch(0.0), 0.0, NOT_IDLE)
+            runner.batch(runner)
+            if runner.failure is not None:
+                raise runner.failure
+
+    def __del__(self) -> None:
+        if not self._closed and hasattr(self, "root_group"):
+            warnings.warn(f"unclosed event loop {self!r}", ResourceWarning, source=self, stacklevel=2)
+            if not self.is_running():
+                self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} running={self.is_running()} closed={self.is_closed()} debug={self.get_debug()}>"
+        )
+
+
+__all__ = ["Running"]

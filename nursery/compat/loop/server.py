@@ -1,0 +1,243 @@
+"""A server: listening sockets, and how many of their connections live.
+
+Invariant: a listening socket is watched exactly while the server is serving.  `wait_closed` returns once the server is
+closed and its last connection is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import sys
+import weakref
+from asyncio import trsock
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ..events import ReadinessHandle
+from ..transports.socket import SocketTransport
+
+if TYPE_CHECKING:
+    from ...kernel.io.interest import Interest
+    from .state import LoopState
+
+# After the system refused another descriptor, seconds until the next try.
+RETRY_AFTER: Final = 1.0
+OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Listener:
+    """One listening socket of a server that is serving."""
+
+    __slots__ = ("_interest", "_on_connection", "_server", "sock")
+
+    def __init__(self, server: Server, sock: socket.socket) -> None:
+        self._server = server
+        self.sock = sock
+        loop = server._loop
+        self._interest: Interest = loop.io.open(sock.fileno())
+        self._on_connection = ReadinessHandle(self._accept, loop)
+        self._wait()
+
+    def _wait(self) -> None:
+        self._on_connection.abort = self
+        self._interest.reader = self._on_connection
+        if self._interest.arm is not None:
+            self._interest.arm(self._interest)
+
+    def close(self) -> None:
+        """Stop watching the socket."""
+        interest = self._interest
+        if interest.reader is self._on_connection:
+            interest.reader = None
+        self._server._loop.io.forget(interest)
+        self._on_connection.cancel()
+
+    def _accept(self) -> None:
+        server = self._server
+        for _ in range(server._backlog):
+            if self._interest.closed:
+                return
+            try:
+                connection, address = self.sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                break
+            except OSError as exc:
+                if exc.errno not in OUT_OF_RESOURCES:
+                    raise
+                server._loop.call_exception_handler(
+                    {
+                        "message": "socket.accept() out of system resource",
+                        "exception": exc,
+                        "socket": trsock.TransportSocket(self.sock),  # type: ignore[call-arg]  # typeshed knows no argument
+                    }
+                )
+                server._loop.call_later(RETRY_AFTER, self._retry)
+                return
+            connection.setblocking(False)
+            server._connected(connection, address)
+        else:
+            # There may be more, and no further edge will tell.
+            self._on_connection.abort = None
+            server._loop.runner.queue.append(self._on_connection)
+            return
+        self._interest.readable = False
+        self._wait()
+
+    def _retry(self) -> None:
+        if not self._interest.closed:
+            self._accept()
+
+
+class Server(asyncio.AbstractServer):
+    """What `create_server` returns.
+
+    Source: asyncio's documentation, `asyncio.Server`.
+    """
+
+    _ssl_context: object = None
+
+    def __init__(
+        self,
+        loop: LoopState,
+        sockets: list[socket.socket],
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        backlog: int,
+    ) -> None:
+        self._loop = loop
+        self._sockets: list[socket.socket] | None = sockets
+        self._listeners: list[Listener] = []
+        self._factory = protocol_factory
+        self._backlog = backlog
+        self._serving = False
+        self._connections: weakref.WeakSet[SocketTransport] = weakref.WeakSet()
+        self._active = 0
+        self._waiters: list[asyncio.Future[None]] | None = []
+        self._serving_forever: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} sockets={self.sockets!r}>"
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The listening sockets, none once the server is closed."""
+        if self._sockets is None:
+            return ()
+        return tuple(trsock.TransportSocket(sock) for sock in self._sockets)  # type: ignore[call-arg]  # typeshed knows no argument
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop."""
+        return self._loop
+
+    def is_serving(self) -> bool:
+        """Return whether connections are accepted."""
+        return self._serving
+
+    def _start_serving(self) -> None:
+        if self._serving or self._sockets is None:
+            return
+        self._serving = True
+        for sock in self._sockets:
+            sock.listen(self._backlog)
+            self._listeners.append(Listener(self, sock))
+
+    async def start_serving(self) -> None:
+        """Accept connections; nothing if that has begun already."""
+        self._start_serving()
+        # As in asyncio: one turn, so that the sockets are listened to when it returns.
+        await asyncio.sleep(0)
+
+    async def serve_forever(self) -> None:
+        """Accept connections until cancelled; then close the server."""
+        if self._serving_forever is not None:
+            raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
+        if self._sockets is None:
+            raise RuntimeError(f"server {self!r} is closed")
+        self._start_serving()
+        self._serving_forever = self._loop.create_future()
+        try:
+            await self._serving_forever
+        except asyncio.CancelledError:
+            try:
+                self.close()
+                await self.wait_closed()
+            finally:
+                raise
+        finally:
+            self._serving_forever = None
+
+    def close(self) -> None:
+        """Stop accepting and close the listening sockets; connections go on."""
+        sockets, self._sockets = self._sockets, None
+        if sockets is None:
+            return
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for sock in sockets:
+            sock.close()
+        self._serving = False
+        if self._serving_forever is not None and not self._serving_forever.done():
+            self._serving_forever.cancel()
+        if self._active == 0:
+            self._wake_waiters()
+
+    def close_clients(self) -> None:
+        """Close every connection after its data was sent."""
+        for transport in list(self._connections):
+            transport.close()
+
+    def abort_clients(self) -> None:
+        """Close every connection at once."""
+        for transport in list(self._connections):
+            transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed and its last connection is gone (before 3.12: only until it is closed)."""
+        if self._waiters is None or (sys.version_info < (3, 12) and self._sockets is None):
+            return
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, etype: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+    # What connections tell
+
+    def _connected(self, connection: socket.socket, address: object) -> None:
+        loop = self._loop
+        try:
+            protocol = self._factory()
+            SocketTransport(loop, connection, protocol, None, {"peername": address}, self)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            connection.close()
+            loop.call_exception_handler(
+                {"message": "Error on transport creation for incoming connection", "exception": exc}
+            )
+
+    def _attach(self, transport: SocketTransport) -> None:
+        self._active += 1
+        self._connections.add(transport)
+
+    def _detach(self, transport: SocketTransport) -> None:
+        self._active -= 1
+        self._connections.discard(transport)
+        if self._active == 0 and self._sockets is None:
+            self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,1 @@
+"""The transports: asyncio's protocols on the kernel's descriptors."""

@@ -1,0 +1,484 @@
+"""A stream socket as an asyncio transport, on one edge-triggered registration.
+
+Invariant: the reader handle is in one of three places: waiting in the interest (`_interest.reader`), in the run queue
+(`_read_queued`), or nowhere because reading is paused or over.  Readiness that comes meanwhile is cached in the
+interest.  `connection_lost` is called once, by the loop, after everything else.
+
+System calls: a message that fits the buffer costs one recv, since a short read means "drained" while no hang-up was
+seen; a write costs one send while nothing is buffered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from asyncio import trsock
+from asyncio.log import logger
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from ..events import ReadinessHandle
+from .flow import FlowControl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ...kernel.io.interest import Interest
+    from ..loop.server import Server
+    from ..loop.state import LoopState
+
+Data: TypeAlias = "bytes | bytearray | memoryview"
+
+# A message up to this size is read by one system call.
+READ_SIZE: Final = 256 * 1024
+# How many buffers one sendmsg takes (IOV_MAX on Linux).
+MOST_BUFFERS: Final = 1024
+# From the so-manieth write to a lost connection on, a warning is logged.
+WARN_AFTER: Final = 5
+
+
+class SocketTransport(FlowControl):
+    """What `create_connection` and `create_server` give to protocols.
+
+    Source: asyncio's documentation, "Transports and Protocols".
+    """
+
+    def __init__(
+        self,
+        loop: LoopState,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Server | None = None,
+    ) -> None:
+        super().__init__(extra)
+        self._loop = loop
+        self._sock: socket.socket | None = sock
+        self._sock_fd = sock.fileno()
+        self._extra: dict[str, Any]
+        self._extra["socket"] = trsock.TransportSocket(sock)  # type: ignore[call-arg]  # typeshed knows no argument
+        try:
+            self._extra["sockname"] = sock.getsockname()
+        except OSError:
+            self._extra["sockname"] = None
+        if "peername" not in self._extra:
+            try:
+                self._extra["peername"] = sock.getpeername()
+            except OSError:
+                self._extra["peername"] = None
+        if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.proto in (0, socket.IPPROTO_TCP):
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:
+                # Lost already: reading will tell.
+                pass
+        self._recv = sock.recv
+        self._send = sock.send
+        self._server = server
+        self._buffer: deque[bytes | memoryview] = deque()
+        self._buffered = 0
+        self._eof = False
+        self._closing = False
+        self._paused = False
+        self._read_over = False
+        self._read_queued = False
+        self._lost_writes = 0
+        self._lost = False
+        self._protocol_connected = False
+        self._buffered_protocol: asyncio.BufferedProtocol | None = None
+        self.set_protocol(protocol)
+        self._interest: Interest = loop.io.open(self._sock_fd)
+        # Registering reports what is there already as an edge.
+        self._interest.readable = False
+        self._on_read = ReadinessHandle(self._read_ready, loop)
+        self._on_write = ReadinessHandle(self._write_ready, loop)
+        if server is not None:
+            server._attach(self)
+        loop._transports[self._sock_fd] = self
+        loop.call_soon(self._begin, waiter)
+
+    def _begin(self, waiter: asyncio.Future[None] | None) -> None:
+        self._protocol_connected = True
+        self._protocol.connection_made(self)
+        # A turn later, as in asyncio: what connection_made started comes first.
+        self._loop.call_soon(self._begin_reading, waiter)
+
+    def _begin_reading(self, waiter: asyncio.Future[None] | None) -> None:
+        self._read_on()
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._sock is None else "closing" if self._closing else "open"
+        reading = "idle" if self._paused or self._read_over else "polling"
+        return f"<{type(self).__name__} {state} fd={self._sock_fd} read={reading} write=<bufsize={self._buffered}>>"
+
+    # The protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another protocol take over."""
+        self._protocol = protocol
+        self._buffered_protocol = protocol if isinstance(protocol, asyncio.BufferedProtocol) else None
+        # Bound at each change, not at each message.
+        self._data_received: Any = getattr(protocol, "data_received", None)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the protocol."""
+        return self._protocol
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, under the name that libraries look for."""
+        return self._loop
+
+    # Reading
+
+    def is_reading(self) -> bool:
+        """Return whether data is being received."""
+        return not self._closing and not self._paused and not self._read_over
+
+    def pause_reading(self) -> None:
+        """Receive nothing until `resume_reading`."""
+        if self._closing or self._paused:
+            return
+        self._paused = True
+        self._stop_waiting_to_read()
+
+    def resume_reading(self) -> None:
+        """Receive again."""
+        if self._closing or not self._paused:
+            return
+        self._paused = False
+        self._read_on()
+
+    def _stop_waiting_to_read(self) -> None:
+        if self._interest.reader is self._on_read:
+            self._interest.reader = None
+
+    def _read_on(self) -> None:
+        """Wait for data, or read at once if it is known to be there."""
+        if self._closing or self._paused or self._read_over or self._read_queued:
+            return
+        interest = self._interest
+        on_read = self._on_read
+        if interest.readable:
+            self._read_queued = True
+            on_read.abort = None
+            self._loop.runner.queue.append(on_read)
+        else:
+            on_read.abort = self
+            interest.reader = on_read
+            if interest.arm is not None:
+                interest.arm(interest)
+
+    # flat: once for every message
+    def _read_ready(self) -> None:
+        self._read_queued = False
+        if self._closing or self._paused or self._read_over:
+            return
+        if self._buffered_protocol is not None:
+            self._read_into(self._buffered_protocol)
+            return
+        interest = self._interest
+        try:
+            data = self._recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            interest.readable = False
+            self._read_on()
+            return
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal read error on socket transport")
+            return
+        if not data:
+            self._received_eof()
+            return
+        if len(data) < READ_SIZE and not interest.hangup:
+            interest.readable = False
+        try:
+            self._data_received(data)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+            return
+        if interest.readable or interest.arm is not None:
+            self._read_on()
+        elif not (self._closing or self._paused):
+            on_read = self._on_read
+            on_read.abort = self
+            interest.reader = on_read
+
+    def _read_into(self, protocol: asyncio.BufferedProtocol) -> None:
+        interest = self._interest
+        try:
+            buffer = protocol.get_buffer(-1)
+            room = len(buffer)  # type: ignore[arg-type]  # every buffer that recv_into takes has a length
+            if not room:
+                raise RuntimeError("get_buffer() returned an empty buffer")
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
+            return
+        assert self._sock is not None
+        try:
+            received = self._sock.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            interest.readable = False
+            self._read_on()
+            return
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal read error on socket transport")
+            return
+        if not received:
+            self._received_eof()
+            return
+        if received < room and not interest.hangup:
+            interest.readable = False
+        try:
+            protocol.buffer_updated(received)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.buffer_updated() call failed.")
+            return
+        self._read_on()
+
+    def _received_eof(self) -> None:
+        self._read_over = True
+        protocol: Any = self._protocol
+        try:
+            keep_open = protocol.eof_received()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.eof_received() call failed.")
+            return
+        if not keep_open:
+            self.close()
+
+    # Writing
+
+    # flat: once for every message
+    def write(self, data: Data) -> None:
+        """Send `data`: at once as far as the system takes it, the rest when it can."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        if self._eof:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if not data:
+            return
+        if self._lost:
+            self._note_lost_write()
+            return
+        if self._buffer or not self._interest.writable:
+            self._keep(data)
+            self._maybe_pause()
+            return
+        try:
+            sent = self._send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal write error on socket transport")
+            return
+        if type(data) is memoryview:
+            data = data.cast("B")
+        if sent == len(data):
+            return
+        self._interest.writable = False
+        self._keep(memoryview(data)[sent:] if type(data) is bytes else bytes(data[sent:]))
+        self._maybe_pause()
+
+    def writelines(self, list_of_data: Iterable[Data]) -> None:
+        """Send each item of `list_of_data`, by one system call if nothing is buffered."""
+        if self._eof:
+            raise RuntimeError("Cannot call writelines() after write_eof()")
+        items = [item for item in list_of_data if item]
+        if self._lost:
+            if items:
+                self._note_lost_write()
+            return
+        if not items:
+            return
+        was_empty = not self._buffer
+        for item in items:
+            self._keep(item)
+        if was_empty and self._interest.writable:
+            self._flush()
+        self._maybe_pause()
+
+    def _keep(self, data: Data | memoryview) -> None:
+        if not self._buffer and not self._interest.writable:
+            self._wait_to_write()
+        if type(data) is not bytes and not (type(data) is memoryview and type(data.obj) is bytes):
+            # The caller may change what is behind it.
+            data = bytes(data)
+        self._buffer.append(data)
+        self._buffered += data.nbytes if isinstance(data, memoryview) else len(data)
+
+    def _wait_to_write(self) -> None:
+        interest = self._interest
+        self._on_write.abort = self
+        interest.writer = self._on_write
+        if interest.arm is not None:
+            interest.arm(interest)
+
+    def _write_ready(self) -> None:
+        if self._lost or not self._buffer:
+            return
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what is buffered, as far as the system takes it."""
+        sock = self._sock
+        assert sock is not None
+        buffer = self._buffer
+        while buffer:
+            try:
+                if len(buffer) == 1:
+                    sent = sock.send(buffer[0])
+                else:
+                    sent = sock.sendmsg(islice(buffer, MOST_BUFFERS))
+            except (BlockingIOError, InterruptedError):
+                break
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._drop_buffer()
+                self._fatal_error(exc, "Fatal write error on socket transport")
+                return
+            self._buffered -= sent
+            while sent:
+                first = buffer[0]
+                if len(first) <= sent:
+                    sent -= len(first)
+                    buffer.popleft()
+                else:
+                    buffer[0] = memoryview(first)[sent:]
+                    break
+        if buffer:
+            self._interest.writable = False
+            self._wait_to_write()
+        self._maybe_resume()
+        if not buffer and not self._lost:
+            # resume_writing() may have written again, closed, or both.
+            if self._closing:
+                self._lose(None)
+            elif self._eof:
+                self._shut_down_writing()
+
+    def write_eof(self) -> None:
+        """Send the end of the stream once the buffer is empty; the other direction stays open."""
+        if self._closing or self._eof:
+            return
+        self._eof = True
+        if not self._buffer:
+            self._shut_down_writing()
+
+    def _shut_down_writing(self) -> None:
+        try:
+            if self._sock is not None:
+                self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            # The peer was faster.
+            pass
+
+    def can_write_eof(self) -> bool:
+        """Return True: a stream socket has two directions."""
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait to be sent."""
+        return self._buffered
+
+    def _note_lost_write(self) -> None:
+        self._lost_writes += 1
+        if self._lost_writes > WARN_AFTER:
+            logger.warning("socket.send() raised exception.")
+
+    def _drop_buffer(self) -> None:
+        self._buffer.clear()
+        self._buffered = 0
+        if self._interest.writer is self._on_write:
+            self._interest.writer = None
+
+    # Ending
+
+    def is_closing(self) -> bool:
+        """Return whether the transport is closed or about to be."""
+        return self._closing
+
+    def close(self) -> None:
+        """Stop receiving, send what is buffered, then close."""
+        if self._closing:
+            return
+        self._closing = True
+        self._stop_waiting_to_read()
+        if not self._buffer:
+            self._lose(None)
+
+    def abort(self) -> None:
+        """Close at once; what is buffered is lost."""
+        self._force_close(None)
+
+    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
+        if isinstance(exc, OSError):
+            if self._loop.get_debug():
+                logger.debug("%r: %s", self, message, exc_info=True)
+        else:
+            self._loop.call_exception_handler(
+                {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
+            )
+        self._force_close(exc)
+
+    def _force_close(self, exc: BaseException | None) -> None:
+        if self._lost:
+            return
+        self._drop_buffer()
+        if not self._closing:
+            self._closing = True
+            self._stop_waiting_to_read()
+        self._lose(exc)
+
+    def _lose(self, exc: BaseException | None) -> None:
+        """Let the end be told, once, in the next turn."""
+        if not self._lost:
+            self._lost = True
+            self._loop.call_soon(self._call_connection_lost, exc)
+
+    def _call_connection_lost(self, exc: BaseException | None) -> None:
+        try:
+            if self._protocol_connected:
+                self._protocol.connection_lost(exc)  # type: ignore[arg-type]  # asyncio passes what it has
+        finally:
+            loop, sock, server = self._loop, self._sock, self._server
+            self._stop_waiting_to_read()
+            self._drop_buffer()
+            loop.io.forget(self._interest)
+            if loop._transports.get(self._sock_fd) is self:
+                del loop._transports[self._sock_fd]
+            if sock is not None:
+                sock.close()
+            self._sock = None
+            self._server = None
+            if server is not None:
+                server._detach(self)
+
+    def __del__(self) -> None:
+        sock = getattr(self, "_sock", None)
+        if sock is not None:
+            import warnings
+
+            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
+            sock.close()
+            if self._server is not None:
+                self._server._detach(self)
