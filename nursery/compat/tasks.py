@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import weakref
 from asyncio import coroutines, format_helpers, futures
 from asyncio import tasks as stdlib_tasks
@@ -41,7 +42,7 @@ _task_number = itertools.count(1).__next__
 
 # The weak set that asyncio.all_tasks() reads.  Its own `add` costs a Python frame and a callback for each reference;
 # a task removes itself when it ends and is owned until then, so a bare reference will do.
-_registry: Any = getattr(stdlib_tasks, "_scheduled_tasks", None) or getattr(stdlib_tasks, "_all_tasks", None)
+_registry: Any = getattr(stdlib_tasks, "_scheduled_tasks" if sys.version_info >= (3, 12) else "_all_tasks")
 _registered: set[weakref.ref[Any]] = _registry.data if isinstance(_registry, weakref.WeakSet) else set()
 _register: Callable[[weakref.ref[Any]], None] = _registered.add
 _unregister: Callable[[weakref.ref[Any]], None] = _registered.discard

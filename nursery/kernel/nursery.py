@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 Ts = TypeVarTuple("Ts")
 StatusT = TypeVar("StatusT")
 StatusT_co = TypeVar("StatusT_co", covariant=True)
+A1 = TypeVar("A1", contravariant=True)
+A2 = TypeVar("A2", contravariant=True)
+A3 = TypeVar("A3", contravariant=True)
+A4 = TypeVar("A4", contravariant=True)
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
 StatusT_contra = TypeVar("StatusT_contra", contravariant=True)
 
 _logger = logging.getLogger("nursery")
@@ -72,10 +80,30 @@ class _IgnoredTaskStatus:
 TASK_STATUS_IGNORED: Final[TaskStatus[Any]] = _IgnoredTaskStatus()
 
 
-class Startable(Protocol[*Ts, StatusT_co]):
-    """The form of a function that `nursery.start` accepts: positional arguments and a `task_status`."""
+# The forms of a function that `Nursery.start` accepts: up to four positional arguments and a `task_status`.  One
+# protocol a number, since type checkers do not infer through `*args` beside a keyword (tests/typing/).
 
-    def __call__(self, *args: *Ts, task_status: TaskStatus[StatusT_co]) -> Awaitable[object]: ...
+
+class Startable0(Protocol[StatusT_co]):
+    def __call__(self, *, task_status: TaskStatus[StatusT_co]) -> Awaitable[object]: ...
+
+
+class Startable1(Protocol[A1, StatusT_co]):
+    def __call__(self, a1: A1, /, *, task_status: TaskStatus[StatusT_co]) -> Awaitable[object]: ...
+
+
+class Startable2(Protocol[A1, A2, StatusT_co]):
+    def __call__(self, a1: A1, a2: A2, /, *, task_status: TaskStatus[StatusT_co]) -> Awaitable[object]: ...
+
+
+class Startable3(Protocol[A1, A2, A3, StatusT_co]):
+    def __call__(self, a1: A1, a2: A2, a3: A3, /, *, task_status: TaskStatus[StatusT_co]) -> Awaitable[object]: ...
+
+
+class Startable4(Protocol[A1, A2, A3, A4, StatusT_co]):
+    def __call__(
+        self, a1: A1, a2: A2, a3: A3, a4: A4, /, *, task_status: TaskStatus[StatusT_co]
+    ) -> Awaitable[object]: ...
 
 
 class _StartStatus(Generic[StatusT]):
@@ -204,9 +232,42 @@ class Nursery:
             runner.instruments.call("task_spawned", task)
         runner.queue.append(task)
 
+    @overload
+    async def start(self, async_fn: Startable0[StatusT], /, *, name: object = None) -> StatusT: ...
+
+    @overload
+    async def start(self, async_fn: Startable1[T1, StatusT], a1: T1, /, *, name: object = None) -> StatusT: ...
+
+    @overload
     async def start(
-        self, async_fn: Startable[*Ts, StatusT], *args: *Ts, name: object = None
-    ) -> StatusT:
+        self, async_fn: Startable2[T1, T2, StatusT], a1: T1, a2: T2, /, *, name: object = None
+    ) -> StatusT: ...
+
+    @overload
+    async def start(
+        self, async_fn: Startable3[T1, T2, T3, StatusT], a1: T1, a2: T2, a3: T3, /, *, name: object = None
+    ) -> StatusT: ...
+
+    @overload
+    async def start(
+        self, async_fn: Startable4[T1, T2, T3, T4, StatusT], a1: T1, a2: T2, a3: T3, a4: T4, /, *, name: object = None
+    ) -> StatusT: ...
+
+    @overload
+    async def start(
+        self,
+        async_fn: Callable[..., Awaitable[object]],
+        a1: object,
+        a2: object,
+        a3: object,
+        a4: object,
+        a5: object,
+        /,
+        *args: object,
+        name: object = None,
+    ) -> Any: ...
+
+    async def start(self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None) -> Any:
         """Start a child task and wait until it calls `task_status.started(value)`; return the value.
 
         The function is called with a keyword argument `task_status`.  Until it reports, the child belongs to
@@ -226,11 +287,10 @@ class Nursery:
         try:
             try:
                 async with open_nursery() as old:
-                    status: _StartStatus[StatusT] = _StartStatus(old, self)
-                    starting: Callable[..., Awaitable[object]] = functools.partial(async_fn, task_status=status)  # type: ignore[call-arg]  # the rest of the arguments are `args`
+                    status: _StartStatus[Any] = _StartStatus(old, self)
                     task = spawn(
                         self._parent_task.runner,
-                        starting,
+                        functools.partial(async_fn, task_status=status),
                         args,
                         old,
                         async_fn if name is None else name,
@@ -473,6 +533,3 @@ def _raise_unwrapped(error: BaseException) -> NoReturn:
     finally:
         error.__context__ = context
         del error, context
-
-
-__all__ = ["TASK_STATUS_IGNORED", "Nursery", "Startable", "TaskStatus", "open_nursery"]

@@ -495,8 +495,8 @@ class CancelScope:
             try:
                 left = self._deadline - _now()
             except RuntimeError:
-                # Printed outside any run: only the bare number can be told.
-                state += f", deadline at {self._deadline:.2f}"
+                # Printed outside any run: there is no clock to say how far away it is.
+                pass
             else:
                 state += f", deadline is {abs(left):.2f} seconds {'from now' if left >= 0 else 'ago'}"
         return f"<nursery.CancelScope at {id(self):#x}, {state}>"

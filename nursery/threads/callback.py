@@ -131,7 +131,7 @@ class SyncRequest(Answerable[T]):
         if inspect.iscoroutine(returned):
             returned.close()
             raise TypeError(
-                f"nursery expected a sync function, but {self._fn!r} appears to be asynchronous: use from_thread.run"
+                f"nursery expected a synchronous function, but {self._fn!r} is asynchronous: use from_thread.run"
             )
         value: T = returned
         return value

@@ -21,12 +21,12 @@ from ..kernel.interrupts import enable_ki_protection
 from ..kernel.runvar import RunVar
 from ..kernel.task import Task
 from ..kernel.traps import Abort, RaiseCancel, checkpoint_if_cancelled, park
+from ..sync.limiter import CapacityLimiter
 from .active import active_threads
 from .cache import start_thread_soon
 
 if TYPE_CHECKING:
     from ..kernel.inbox import Inbox
-    from ..sync.limiter import CapacityLimiter
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -109,17 +109,16 @@ class Job:
 
     def _end(self, result: outcome.Outcome[Any]) -> None:
         self._active.end()
-        # The limiter may be of the user's own: an error of it is news for the task, not for the inbox.
-        result = outcome.capture(self._release_and_return, result)
+        try:
+            self._limiter.release_on_behalf_of(self)
+        except BaseException as exc:
+            # A limiter of the user's own: its error is news for the task, not for the inbox.
+            if isinstance(result, outcome.Error) and exc.__context__ is None:
+                exc.__context__ = result.error
+            result = outcome.Error(exc)
         if self.task is not None:
             self.result = result
             self.task.wake()
-
-    def _release_and_return(self, result: outcome.Outcome[Any]) -> Any:
-        try:
-            return result.unwrap()
-        finally:
-            self._limiter.release_on_behalf_of(self)
 
     # In the thread
 
@@ -163,8 +162,6 @@ def current_default_thread_limiter() -> CapacityLimiter:
     try:
         return _default_limiter.get()
     except LookupError:
-        from ..sync.limiter import CapacityLimiter
-
         limiter = CapacityLimiter(DEFAULT_LIMIT)
         _default_limiter.set(limiter)
         return limiter
