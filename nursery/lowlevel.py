@@ -22,6 +22,8 @@ from .kernel.traps import (
     temporarily_detach_coroutine_object,
     wait_task_rescheduled,
 )
+from .network.resolver import encode_hostname
+from .threads.cache import start_thread_soon
 
 # trio's name for the type of an abort function's argument.
 RaiseCancelT = RaiseCancel
@@ -50,6 +52,7 @@ __all__ = [
     "currently_ki_protected",
     "disable_ki_protection",
     "enable_ki_protection",
+    "encode_hostname",
     "in_nursery_run",
     "in_nursery_task",
     "notify_closing",
@@ -60,6 +63,7 @@ __all__ = [
     "reschedule",
     "spawn_system_task",
     "start_guest_run",
+    "start_thread_soon",
     "temporarily_detach_coroutine_object",
     "wait_readable",
     "wait_task_rescheduled",

@@ -450,8 +450,10 @@ class TestRun:
         """Raise what went wrong: a single error as it is, several in a group, an interrupt before all others."""
         __tracebackhide__ = True
         errors, self._errors = self._errors, []
-        # An interrupt is what pytest has to see; what else went wrong stands in its place only if there is none.
-        errors = [error for error in errors if isinstance(error, (KeyboardInterrupt, SystemExit))][:1] or errors
+        # An interrupt is what pytest has to see, whatever else went wrong on the way out.
+        errors.sort(key=lambda error: not isinstance(error, (KeyboardInterrupt, SystemExit)))
+        if errors and isinstance(errors[0], (KeyboardInterrupt, SystemExit)):
+            del errors[1:]
         try:
             if len(errors) == 1:
                 raise errors[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket as stdlib_socket
 from typing import Final
 
-from ..kernel.nursery import Nursery, open_nursery
+from ..kernel.nursery import open_nursery
 from ..kernel.scope import CancelScope
 from ..sync.event import Event
 from ..timeouts import move_on_after

@@ -1,8 +1,8 @@
 """Mutual exclusion: at most one task at a time holds a lock.
 
 Invariant: `_owner` is the task that holds the lock, None if nobody does; nobody waits for a lock without an owner,
-since `release` hands it to the one who has waited longest.  While somebody waits, and only then, `_watched` is True and
-the lot breaks when the owner ends: an owner that dies with the lock must not leave its waiters asleep for ever.  Without
+since `release` hands it to the one who has waited longest.  From the first waiter on `_watched` is True, and the lot
+breaks when the owner ends: an owner that dies with the lock must not leave its waiters asleep for ever.  Without
 waiters nothing is registered; whoever comes later sees that the owner has ended.
 
 Once a lock was handed over it is the new owner's, also if that task is cancelled in the same moment: its `acquire`
@@ -191,12 +191,21 @@ class Lock(_OwnedLock):
 class StrictFIFOLock(_OwnedLock):
     """A lock that promises to stay fair: waiters get it in exactly the order in which they came, whatever changes.
 
-    `Lock` does the same today, and does not promise it.  For protocols whose order on the wire depends on the lock.
+    `Lock` does that today too, and does not promise it.  Besides, `acquire` always lets other tasks run: tasks that do
+    nothing but take and give this lock take turns strictly, where with `Lock` one of them may take it a few times in a
+    row.  For protocols whose order on the wire depends on the lock.
 
     Source: trio's documentation, `trio.StrictFIFOLock`.
     """
 
     __slots__ = ()
+
+    async def acquire(self) -> None:
+        """Take the lock as `Lock.acquire` does, and let other tasks run in every case."""
+        current_task().budget = 0
+        await _OwnedLock.acquire(self)
+
+    __aenter__ = acquire
 
 
 __all__ = ["Lock", "LockStatistics", "StrictFIFOLock"]

@@ -129,8 +129,8 @@ class Job:
             if inspect.iscoroutine(returned):
                 returned.close()
                 raise TypeError(
-                    f"nursery expected a sync function, but {self._fn!r} appears to be asynchronous: await it in the run, "
-                    "it needs no thread"
+                    f"nursery expected a sync function, but {self._fn!r} appears to be asynchronous: await it in "
+                    "the run, it needs no thread"
                 )
             return returned
         finally:

@@ -6,10 +6,9 @@ Invariant: a broken handler does not stop the loop; only KeyboardInterrupt and S
 from __future__ import annotations
 
 import traceback
+from asyncio.log import logger
 from collections.abc import Callable
 from typing import Any
-
-from asyncio.log import logger
 
 from .state import LoopState
 
