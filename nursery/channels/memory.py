@@ -2,9 +2,9 @@
 
 Invariants.  1. Receivers wait only while the buffer is empty and no sender waits; senders wait only while the buffer is
 full.  So at most one kind waits at any moment, except that both may be present for one moment inside one call.
-2. A value is in exactly one place: with a waiting sender, in the buffer, or in `given`, for the one receiver that it was
-given to.  It is given in the moment in which the receiver is woken; from then on no cancellation can take that receiver
-out of its sleep, so no value is lost.  No object is made for the journey.
+2. A value is in exactly one place: with a waiting sender, in the buffer, or in `given`, for the one receiver that it
+was given to.  It is given in the moment in which the receiver is woken; from then on no cancellation can take that
+receiver out of its sleep, so no value is lost.  No object is made for the journey.
 3. A waiting task knows in `custom_sleep_data` through which handle it waits: closing a handle wakes those and no
 others.
 """

@@ -94,7 +94,13 @@ class TimerHandle(Handle, asyncio.TimerHandle):
         loop: LoopState,
         context: Context | None = None,
     ) -> None:
-        Handle.__init__(self, callback, args, loop, context)
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = format_helpers.extract_stack(sys._getframe(2)) if loop._debug else None
         self._when = when
         self._scheduled = True
         loop.runner.deadlines.add(self, when)
@@ -106,7 +112,7 @@ class TimerHandle(Handle, asyncio.TimerHandle):
 
     def cancel(self) -> None:
         """Forget the callback."""
-        if not self._cancelled and self._scheduled:
+        if self._scheduled:
             self._scheduled = False
             self._loop.runner.deadlines.remove(self, self._when)
         asyncio.Handle.cancel(self)

@@ -444,12 +444,14 @@ def make_task(
 # flat: once for every await of a future
 def await_future(task: KernelTask, yielded: Any) -> None:
     """Let a task that yielded a future wait for it: the kernel's door for what it does not know."""
-    if not isinstance(task, Task):
+    if type(task) is not Task:
         foreign.reject_foreign(task, yielded)
         return
-    blocking = getattr(yielded, "_asyncio_future_blocking", None)
-    if blocking is not True or futures._get_loop(yielded) is not task._loop or yielded is task:  # type: ignore[attr-defined]  # not in typeshed
-        foreign.throw_into(task, _misuse(task, yielded, blocking))
+    try:
+        proper = yielded._asyncio_future_blocking is True and yielded._loop is task._loop and yielded is not task
+    except AttributeError:
+        proper = False
+    if not proper and _is_misuse(task, yielded):
         return
     yielded._asyncio_future_blocking = False
     wakeup = task._wakeup
@@ -468,16 +470,21 @@ def await_future(task: KernelTask, yielded: Any) -> None:
         task.deliver()
 
 
-def _misuse(task: Task, yielded: object, blocking: object) -> RuntimeError:
-    """Say what is wrong with what a task yielded."""
+def _is_misuse(task: Task, yielded: object) -> bool:
+    """Look closely at what a task yielded; what is wrong with it is raised at the await."""
+    blocking = getattr(yielded, "_asyncio_future_blocking", None)
     if blocking is None:
         if hasattr(yielded, "gi_frame"):
-            return RuntimeError(
-                f"yield was used instead of yield from for generator in task {task!r} with {yielded!r}"
-            )
-        return RuntimeError(f"Task got bad yield: {yielded!r}")
-    if yielded is task and blocking:
-        return RuntimeError(f"Task cannot await on itself: {task!r}")
-    if futures._get_loop(yielded) is not task._loop:  # type: ignore[attr-defined]  # not in typeshed
-        return RuntimeError(f"Task {task!r} got Future {yielded!r} attached to a different loop")
-    return RuntimeError(f"yield was used instead of yield from in task {task!r} with {yielded!r}")
+            message = f"yield was used instead of yield from for generator in task {task!r} with {yielded!r}"
+        else:
+            message = f"Task got bad yield: {yielded!r}"
+    elif futures._get_loop(yielded) is not task._loop:  # type: ignore[attr-defined]  # not in typeshed
+        message = f"Task {task!r} got Future {yielded!r} attached to a different loop"
+    elif not blocking:
+        message = f"yield was used instead of yield from in task {task!r} with {yielded!r}"
+    elif yielded is task:
+        message = f"Task cannot await on itself: {task!r}"
+    else:
+        return False
+    foreign.throw_into(task, RuntimeError(message))
+    return True

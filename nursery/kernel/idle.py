@@ -19,35 +19,32 @@ from .traps import Abort, RaiseCancel, park
 class IdleWaiters:
     """Who waits for all others to block, by cushion and then by arrival."""
 
-    __slots__ = ("_arrivals", "_waiting")
+    __slots__ = ("_arrivals", "waiting")
 
     def __init__(self) -> None:
-        self._waiting: SortedDict[tuple[float, int], Task] = SortedDict()
+        self.waiting: SortedDict[tuple[float, int], Task] = SortedDict()
         self._arrivals = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
 
     def add(self, cushion: float, task: Task) -> None:
         """Let `task` wait for a quiet time of `cushion` seconds."""
         self._arrivals += 1
         key = (cushion, self._arrivals)
         task.custom_sleep_data = key
-        self._waiting[key] = task
+        self.waiting[key] = task
 
     def abort(self, task: Task, raise_cancel: RaiseCancel) -> Abort:
         """Forget a cancelled waiter."""
-        del self._waiting[task.custom_sleep_data]
+        del self.waiting[task.custom_sleep_data]
         return Abort.SUCCEEDED
 
     def shortest_cushion(self) -> float:
         """Return the shortest cushion, in seconds."""
-        return self._waiting.peekitem(0)[0][0]
+        return self.waiting.peekitem(0)[0][0]
 
     def wake(self, cushion: float) -> None:
         """Wake everyone with just this cushion."""
-        while self._waiting and self.shortest_cushion() == cushion:
-            self._waiting.popitem(0)[1].wake()
+        while self.waiting and self.shortest_cushion() == cushion:
+            self.waiting.popitem(0)[1].wake()
 
 
 async def wait_all_tasks_blocked(cushion: float = 0.0) -> None:

@@ -44,7 +44,7 @@ def how_long(runner: Runner) -> tuple[float, int]:
         timeout = LONGEST_SLEEP if deadline == inf else runner.clock.deadline_to_sleep_time(deadline)
         timeout = min(max(0.0, timeout), LONGEST_SLEEP)
     # Waiters for idleness go before the clock: they want to see the world as it is before time moves.
-    if runner.idle:
+    if runner.idle.waiting:
         cushion = runner.idle.shortest_cushion()
         if cushion < timeout:
             return cushion, WAKE_IDLE_WAITERS
@@ -53,8 +53,23 @@ def how_long(runner: Runner) -> tuple[float, int]:
     return timeout, NOT_IDLE
 
 
+# flat: once for every poll, and a server under light load polls for every message
 def collect(runner: Runner) -> None:
     """Ask the system for events, sleeping if there is nothing else to do, and act on them."""
+    if runner.instruments is None and not runner.idle.waiting and runner.autojump_threshold == inf:
+        # Nobody watches, nobody waits for idleness: what is below, without its questions.
+        deadlines = runner.deadlines
+        if runner.queue:
+            timeout = 0.0
+        elif deadlines.soonest == inf or (deadline := deadlines.next_deadline()) == inf:
+            timeout = LONGEST_SLEEP
+        else:
+            timeout = min(max(0.0, runner.clock.deadline_to_sleep_time(deadline)), LONGEST_SLEEP)
+        runner.io.poll(timeout)
+        runner.steps_until_poll = POLL_EVERY
+        if deadlines.soonest != inf:
+            expire(runner)
+        return
     timeout, when_idle = how_long(runner)
     if runner.instruments is not None:
         runner.instruments.call("before_io_wait", timeout)
@@ -71,7 +86,7 @@ def digest(runner: Runner, events: Events, timeout: float, when_idle: int) -> No
     # In guest mode the host may have queued a task, or rung the bell, without an event of ours: that is not idle.
     if when_idle != NOT_IDLE and not expired and not events and not runner.queue:
         if when_idle == WAKE_IDLE_WAITERS:
-            if runner.idle:
+            if runner.idle.waiting:
                 runner.idle.wake(timeout)
         elif runner.autojump_clock is not None:
             runner.autojump_clock()

@@ -107,7 +107,7 @@ class ParkingLot:
     def _how_many(self, count: int | float) -> int:
         if count == inf:
             return len(self._parked)
-        if count != int(count) or count <= 0:
+        if not count > 0 or count != int(count):
             raise ValueError(f"count must be a positive integer or math.inf, not {count!r}")
         return min(int(count), len(self._parked))
 

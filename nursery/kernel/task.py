@@ -235,6 +235,7 @@ class Task:
         self.abort = not_abortable
         if abort(self, raise_cancel) is Abort.SUCCEEDED:
             self.abort = None
+            self.custom_sleep_data = None
             self.outcome = outcome.capture(raise_cancel)
             self.runner.queue.append(self)
 

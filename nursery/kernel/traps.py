@@ -184,6 +184,7 @@ def reschedule(task: Task, next_send: outcome.Outcome[Any] = _NOTHING) -> None:
         )
     task.runner.check_thread("reschedule()")
     task.abort = None
+    task.custom_sleep_data = None
     if next_send is not _NOTHING:
         task.outcome = next_send
     task.runner.queue.append(task)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, NoReturn, final
 
 from ..kernel.current import current, current_task
 from ..kernel.errors import BrokenResourceError, WouldBlock
@@ -164,7 +164,7 @@ class _OwnedLock:
         return f"<nursery.{type(self).__name__} at {id(self):#x}, {state}>"
 
 
-def _reject_reacquire() -> None:
+def _reject_reacquire() -> NoReturn:
     raise RuntimeError("attempt to re-acquire an already held Lock: it would wait for itself")
 
 

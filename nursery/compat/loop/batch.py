@@ -4,105 +4,124 @@ Invariant: the same cases in the same order as in kernel/loop.py's `plain_batch`
 line.  While a task is stepped, `asyncio.current_task()` is that task; while a callback runs there is none, so that
 tasks made by hand (C tasks, stepped by callbacks) can enter.  tests/compat/test_batch.py keeps it in step.
 
-One batch is what the queue held when it began, all of it: a turn of the loop as asyncio counts turns.
+A turn is what the queue held when it began, all of it, as asyncio counts turns.  One call makes several turns as long
+as nothing but the clock has to be looked at between them: entering this function costs as much as a step.
 """
 
 from __future__ import annotations
 
 import sys
-from asyncio import AbstractEventLoop
 from asyncio import tasks as stdlib_tasks
-from collections.abc import Callable
 from itertools import repeat
-from typing import Any, Final
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
 
-from ...kernel.loop import FAILED, RETURNED
+from ...kernel.loop import FAILED, RETURNED, expire
 from ...kernel.runner import BatchEnd, Runner
 from ...kernel.task import Task as KernelTask
 from ...kernel.traps import DETACH, PARK
 from ..events import Handle
 from ..tasks import LOOP, Task, await_future
 
-# How asyncio.current_task() is told.  Until 3.13 the C code reads a dict; later it is a slot of the thread.
+if TYPE_CHECKING:
+    from .state import LoopState
+
+# Where asyncio.current_task() looks.  Until 3.13 it is a dict of the C code; later it is a slot of the thread.
 if sys.version_info < (3, 14):
-    enter: Final[Callable[[Any, Any], object]] = stdlib_tasks._current_tasks.__setitem__  # type: ignore[attr-defined]  # not in typeshed
-    leave: Final[Callable[[Any, None], object]] = stdlib_tasks._current_tasks.pop  # type: ignore[attr-defined]  # not in typeshed
+    current_tasks: Final[Any] = stdlib_tasks._current_tasks  # type: ignore[attr-defined]  # not in typeshed
 else:
-    enter = leave = stdlib_tasks._swap_current_task
+
+    class CurrentTasks:
+        """The thread's slot, in the form of the dict that it was."""
+
+        __slots__ = ()
+        # A C function: no frame is made.
+        __setitem__ = pop = staticmethod(stdlib_tasks._swap_current_task)
+
+    current_tasks = CurrentTasks()
 
 
 # flat: the step
 def batch(runner: Runner) -> None:
-    """Step what is in the queue now."""
+    """Step what is in the queue, turn after turn, until the system must be asked for events."""
     if runner.permute is not None:
         runner.permute(runner.queue)
     if runner.instruments is not None:
         traced_batch(runner)
         return
-    loop: AbstractEventLoop = runner.locals[LOOP]  # type: ignore[assignment]  # what the loop put there
+    loop: LoopState = runner.locals[LOOP]  # type: ignore[assignment]  # what the loop put there
     queue = runner.queue
+    deadlines = runner.deadlines
     popleft = queue.popleft
     append = queue.append
-    steps = len(queue)
-    runner.steps_until_poll -= steps
+    one_turn = runner.permute is not None or runner.debug
     entered = False
     task: Any
-    for _ in repeat(None, steps):
-        task = popleft()
-        if type(task) is Task:
-            runner.current = task
-            enter(loop, task)
-            entered = True
-            task.awaits = None
-        else:
-            if entered:
-                leave(loop, None)
-                entered = False
-            if isinstance(task, Handle):
-                runner.current = None
-                if not task._cancelled:
-                    try:
-                        task._context.run(task._callback, *task._args)
-                    except (SystemExit, KeyboardInterrupt):
-                        raise
-                    except BaseException as exc:
-                        task.report(exc)
-                continue
-            runner.current = task
-        try:
-            message = task.run(task.send, None)
-        except StopIteration as stop:
-            value = stop.value
-            message = RETURNED
-        except BatchEnd:
+    while True:
+        turn = len(queue)
+        runner.steps_until_poll -= turn
+        for _ in repeat(None, turn):
+            task = popleft()
+            if type(task) is Task:
+                runner.current = task
+                current_tasks[loop] = task
+                entered = True
+                task.awaits = None
+            else:
+                if entered:
+                    current_tasks.pop(loop, None)
+                    entered = False
+                if isinstance(task, Handle):
+                    runner.current = None
+                    if not task._cancelled:
+                        try:
+                            task._context.run(task._callback, *task._args)
+                        except (SystemExit, KeyboardInterrupt):
+                            raise
+                        except BaseException as exc:
+                            task.report(exc)
+                    continue
+                runner.current = task
+            try:
+                message = task.run(task.send, None)
+            except StopIteration as stop:
+                value = stop.value
+                message = RETURNED
+            except BatchEnd:
+                one_turn = True
+                break
+            except BaseException as exc:
+                # One frame of every traceback is this function's: nobody wants to see it.
+                error = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
+                message = FAILED
+            # Not inside the handlers: what happens now must not get a finished task's error as its context.
+            if message is None:
+                append(task)
+                if task.alert and type(task) is Task:
+                    task.bare_yielded()
+            elif message is PARK:
+                if task.alert:
+                    task.deliver()
+            elif message is RETURNED:
+                task.returned(value)
+                value = None
+            elif message is FAILED:
+                task.failed(error)
+                del error
+            elif message is DETACH:
+                task.detached()
+            else:
+                await_future(task, message)
+        runner.current = None
+        # The frame that sleeps in epoll must not keep a task alive.
+        task = message = None
+        # The next turn may begin here, unless someone outside has to look first.
+        if one_turn or not queue or runner.steps_until_poll <= 0 or loop._stopping:
             break
-        except BaseException as exc:
-            # One frame of every traceback is this function's: nobody wants to see it.
-            error = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
-            message = FAILED
-        # Not inside the handlers: what happens now must not get a finished task's error as its context.
-        if message is None:
-            append(task)
-            if task.alert and type(task) is Task:
-                task.bare_yielded()
-        elif message is PARK:
-            if task.alert:
-                task.deliver()
-        elif message is RETURNED:
-            task.returned(value)
-            value = None
-        elif message is FAILED:
-            task.failed(error)
-            del error
-        elif message is DETACH:
-            task.detached()
-        else:
-            await_future(task, message)
+        if deadlines.soonest != inf:
+            expire(runner)
     if entered:
-        leave(loop, None)
-    runner.current = None
-    # The frame that sleeps in epoll must not keep a task alive.
-    task = message = None
+        current_tasks.pop(loop, None)
 
 
 def traced_batch(runner: Runner) -> None:
@@ -125,10 +144,10 @@ def traced_batch(runner: Runner) -> None:
         is_task = isinstance(task, KernelTask)
         runner.current = task
         if type(task) is Task:
-            enter(loop, task)
+            current_tasks[loop] = task
             task.awaits = None
         else:
-            leave(loop, None)
+            current_tasks.pop(loop, None)
         if is_task:
             instruments.call("before_task_step", task)
         try:
@@ -165,6 +184,6 @@ def traced_batch(runner: Runner) -> None:
             await_future(task, message)
         if is_task:
             instruments.call("after_task_step", task)
-    leave(loop, None)
+    current_tasks.pop(loop, None)
     runner.current = None
     task = message = None

@@ -77,7 +77,12 @@ class Callbacks(LoopState):
         """
         if delay is None:
             raise TypeError("delay must not be None")
-        return self.call_at(self.runner.now() + delay, callback, *args, context=context)
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_later")
+        return TimerHandle(self.runner.now() + delay, callback, args, self, context)
 
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None

@@ -24,7 +24,7 @@ from ...kernel.loop import NOT_IDLE, collect, digest, expire
 from ...kernel.runner import Runner
 from ..cancellation import Cancelled
 from ..tasks import LOOP, Task, await_future
-from .batch import batch, leave
+from .batch import batch, current_tasks
 from .generators import Generators
 from .state import LoopState
 
@@ -87,7 +87,7 @@ class Running(Generators, LoopState):
         try:
             yield
         finally:
-            leave(self, None)
+            current_tasks.pop(self, None)
             runner.current = None
             self.running_in = outer_thread
             current.runner = outer_runner

@@ -64,22 +64,13 @@ class EpollDriver(Driver):
             # Closed behind our back: the kernel dropped it by itself.
             pass
 
-    def fetch(self, timeout: float) -> Events:
-        table = self.table
-        return [
-            (table[fd], mask)
-            for fd, mask in self._poll(timeout, min(len(table), MOST_EVENTS))
-            if fd in table
-        ]
-
     # flat: once for every event
-    def dispatch(self, events: Events) -> None:
+    def poll(self, timeout: float) -> None:
+        table = self.table
         append = self.queue.append
-        for interest, mask in events:
-            if interest.closed:
-                continue
-            if interest.listener is not None:
-                interest.listener()
+        for fd, mask in self._poll(timeout, min(len(table), MOST_EVENTS)):
+            interest = table.get(fd)
+            if interest is None:
                 continue
             if mask & READ:
                 interest.readable = True
@@ -90,6 +81,8 @@ class EpollDriver(Driver):
                     interest.reader = None
                     waiter.abort = None
                     append(waiter)
+                elif interest.listener is not None:
+                    interest.listener()
             if mask & WRITE:
                 interest.writable = True
                 waiter = interest.writer
@@ -97,6 +90,29 @@ class EpollDriver(Driver):
                     interest.writer = None
                     waiter.abort = None
                     append(waiter)
+
+    def fetch(self, timeout: float) -> Events:
+        table = self.table
+        return [
+            (table[fd], mask)
+            for fd, mask in self._poll(timeout, min(len(table), MOST_EVENTS))
+            if fd in table
+        ]
+
+    def dispatch(self, events: Events) -> None:
+        for interest, mask in events:
+            if interest.closed:
+                continue
+            if mask & READ:
+                interest.readable = True
+                if mask & HANGUP:
+                    interest.hangup = True
+                self.wake_reader(interest)
+                if interest.listener is not None:
+                    interest.listener()
+            if mask & WRITE:
+                interest.writable = True
+                self.wake_writer(interest)
 
     def close(self) -> None:
         self._epoll.close()

@@ -125,6 +125,10 @@ class Driver(ABC):
     def dispatch(self, events: Events) -> None:
         """Set the readiness and wake the waiters that `events` concern."""
 
+    def poll(self, timeout: float) -> None:
+        """Do both in one go; for a driver that sleeps in the run's own thread."""
+        self.dispatch(self.fetch(timeout))
+
     @abstractmethod
     def close(self) -> None:
         """Give the system's object back."""
