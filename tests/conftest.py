@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "nursery.pytest_plugin"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,7 +20,7 @@ import pytest
 # floors below its own, and those on its own floor as long as no circle arises.
 FLOORS = (
     ("kernel",),
-    ("timeouts", "sync", "channels"),
+    ("timeouts", "resource", "sync", "channels"),
     (
         "streams",
         "network",
@@ -64,9 +64,12 @@ KERNEL = (
     "io.epoll",
     "io.selectors",
     "io",
+    "runvar",
+    "idle",
     "runner",
     "loop",
     "entry",
+    "guest",
     # The kernel's own __init__: its public door.
     "kernel",
 )

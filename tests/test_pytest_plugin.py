@@ -184,7 +184,7 @@ def pytest_configure(config):
 def pytest_pyfunc_call(pyfuncitem):
     if pyfuncitem.get_closest_marker("{mark}") and inspect.iscoroutinefunction(pyfuncitem.obj):
         with pytest.raises(StopIteration):
-            pyfuncitem.obj(**{{name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}}).send(None)
+            pyfuncitem.obj().send(None)
         return True
 """
     )
@@ -502,11 +502,16 @@ async def test_it(sync_value, plain):
     assert nursery.lowlevel.current_run_token() is plain
     log.append("test")
 
-def test_log(request):
-    assert log == [
-        "automatic up", "outer up", "between up", "test", "between down", "outer down", "automatic down",
-    ]
-""".replace("def test_log(request)", "class TestLog:\n  @pytest.fixture(autouse=True)\n  def automatic(self): pass\n  def test_log(self)"),
+class TestLog:
+    @pytest.fixture(autouse=True)
+    def automatic(self):
+        pass
+
+    def test_log(self):
+        assert log == [
+            "automatic up", "outer up", "between up", "test", "between down", "outer down", "automatic down",
+        ]
+""",
     )
     result.assert_outcomes(passed=2)
 
@@ -718,7 +723,7 @@ async def test_twice(twice):
 """,
     )
     result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*the fixture 'never' did not yield*", "*the fixture 'twice' has more than one yield*"])
+    result.stdout.fnmatch_lines(["*the fixture 'never' did not yield*", "*the fixture 'twice' has more than one*"])
 
 
 def test_a_fixture_may_skip(pytester: pytest.Pytester) -> None:

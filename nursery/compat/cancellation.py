@@ -80,6 +80,11 @@ class CancellableTask(KernelTask):
     __slots__ = ("_asked", "_cancel_message", "_must_cancel", "_num_cancels", "awaits", "resends")
 
     awaits: asyncio.Future[Any] | None
+    resends: bool
+    _asked: asyncio.Future[Any] | None
+    _must_cancel: bool
+    _num_cancels: int
+    _cancel_message: object
 
     # The edge
 
@@ -174,7 +179,7 @@ class CancellableTask(KernelTask):
 
     def send_next(self, send: Callable[[None], object]) -> None:
         """Exchange the slot that the next step calls."""
-        self.send = send  # type: ignore[assignment]  # stands in for the coroutine's own, for one step
+        self.send = send
         self.resends = True
 
     def interrupt_queued(self) -> None:

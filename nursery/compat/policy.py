@@ -37,12 +37,9 @@ def install() -> None:
         nursery.compat.install()
         asyncio.run(main())
     """
-    if sys.version_info < (3, 14):
-        asyncio.set_event_loop_policy(EventLoopPolicy())
-        return
-    anything: Any = events
-    if hasattr(events, "_set_event_loop_policy"):
-        anything._set_event_loop_policy(EventLoopPolicy())
+    set_policy: Any = getattr(events, "_set_event_loop_policy", None) or getattr(events, "set_event_loop_policy", None)
+    if set_policy is not None:
+        set_policy(EventLoopPolicy())
     else:
-        anything.new_event_loop = new_event_loop
-        asyncio.new_event_loop = new_event_loop
+        for module in (events, asyncio):
+            vars(module)["new_event_loop"] = new_event_loop

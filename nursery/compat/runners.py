@@ -11,7 +11,7 @@ from .loop import new_event_loop
 T = TypeVar("T")
 
 
-class Runner(asyncio.Runner):
+class Runner(asyncio.Runner):  # type: ignore[misc]  # final for typeshed alone: only the default factory differs
     """Runs several coroutines in one loop and one context; Ctrl-C cancels the main task.
 
     Arguments: debug turns the loop's debug mode on or off; loop_factory replaces our `new_event_loop`.

@@ -16,7 +16,7 @@ import asyncio
 import itertools
 import sys
 import weakref
-from asyncio import coroutines, format_helpers, futures
+from asyncio import base_futures, base_tasks, coroutines, format_helpers, futures
 from asyncio import tasks as stdlib_tasks
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
@@ -43,7 +43,7 @@ _task_number = itertools.count(1).__next__
 # The weak set that asyncio.all_tasks() reads.  Its own `add` costs a Python frame and a callback for each reference;
 # a task removes itself when it ends and is owned until then, so a bare reference will do.
 _registry: Any = getattr(stdlib_tasks, "_scheduled_tasks" if sys.version_info >= (3, 12) else "_all_tasks")
-_registered: set[weakref.ref[Any]] = _registry.data if isinstance(_registry, weakref.WeakSet) else set()
+_registered: set[weakref.ref[Any]] = getattr(_registry, "data", set())
 _register: Callable[[weakref.ref[Any]], None] = _registered.add
 _unregister: Callable[[weakref.ref[Any]], None] = _registered.discard
 
@@ -108,7 +108,8 @@ class Task(CancellableTask):
         name: object,
     ) -> None:
         KernelTask.__init__(self, runner, coro, context, nursery, name)
-        self._loop = loop = runner.locals[LOOP]  # type: ignore[assignment]  # what the loop put there
+        loop: Any = runner.locals[LOOP]
+        self._loop = loop
         self.awaits = None
         self.resends = False
         self._must_cancel = False
@@ -184,11 +185,13 @@ class Task(CancellableTask):
 
     def get_stack(self, *, limit: int | None = None) -> list[FrameType]:
         """Return the frames of the suspended coroutine, or those of its error's traceback."""
-        return stdlib_tasks.base_tasks._task_get_stack(self, limit)  # type: ignore[attr-defined, no-any-return]  # not in typeshed
+        asyncio_task: Any = self
+        return base_tasks._task_get_stack(asyncio_task, limit)
 
     def print_stack(self, *, limit: int | None = None, file: TextIO | None = None) -> None:
         """Print what `get_stack` returns, like a traceback."""
-        stdlib_tasks.base_tasks._task_print_stack(self, limit, file)  # type: ignore[attr-defined]  # not in typeshed
+        asyncio_task: Any = self
+        base_tasks._task_print_stack(asyncio_task, limit, file)  # type: ignore[arg-type]  # typeshed: a path; it is a file
 
     # The result
 
@@ -297,10 +300,11 @@ class Task(CancellableTask):
             return
         loop = self._loop
         append = self.runner.queue.append
+        this: object = self
         for fn, context in callbacks:
             if type(fn) is Wakeup:
                 waiter = fn.task
-                if waiter.awaits is self and waiter.abort is abort_await:
+                if waiter.awaits is this and waiter.abort is abort_await:
                     waiter.abort = None
                     append(waiter)
             else:
@@ -375,9 +379,10 @@ class Task(CancellableTask):
         if self.awaits is not None and self._state is PENDING:
             parts.append(f"wait_for={self.awaits!r}")
         if self._callbacks:
-            parts.append(futures.base_futures._format_callbacks(self._callbacks))
+            callbacks: Any = self._callbacks
+            parts.append(base_futures._format_callbacks(callbacks))
         if self._state is FINISHED:
-            parts.append(f"exception={self._exception!r}" if self._exception is not None else f"result={self._result!r}")
+            parts.append(f"result={self._result!r}" if self._exception is None else f"exception={self._exception!r}")
         if self._source_traceback:
             parts.append(f"created at {self._source_traceback[-1][0]}:{self._source_traceback[-1][1]}")
         return f"<Task {' '.join(parts)}>"

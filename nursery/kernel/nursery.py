@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeV
 
 import outcome
 
-from .current import current_task
+from .current import current, current_task
 from .errors import Cancelled, CancelReason, InternalError
 from .scope import NurseryScope, is_cancelled, refresh_tree, settle
 from .task import Task
@@ -216,6 +216,8 @@ class Nursery:
         if self._closed:
             raise RuntimeError("Nursery is closed to new arrivals: its block has been left")
         runner = self._parent_task.runner
+        if current.runner is not runner:
+            runner.check_thread("start_soon()")
         context = copy_context()
         try:
             coro: Any = context.run(async_fn, *args)

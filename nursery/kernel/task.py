@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import outcome
 
+from .current import current
 from .errors import Cancelled, CancelReason, InternalError
 from .scope import MISNESTING_ADVICE, CancelScope, cancelled_scope_around, is_cancelled
 from .traps import BUDGET, PARK, Abort, AbortFunction, RaiseCancel, Signal, not_abortable
@@ -166,15 +167,21 @@ class Task:
     # Being woken
 
     def wake(self) -> None:
-        """Queue a parked task."""
+        """Queue a parked task; RuntimeError in another thread, whose wake-up a sleeping loop would not notice."""
+        runner = self.runner
+        if current.runner is not runner:
+            runner.check_thread("waking a task")
         self.abort = None
-        self.runner.queue.append(self)
+        runner.queue.append(self)
 
     def wake_with_error(self, error: BaseException) -> None:
-        """Queue a parked task so that its wait raises `error`."""
+        """Queue a parked task so that its wait raises `error`; RuntimeError in another thread."""
+        runner = self.runner
+        if current.runner is not runner:
+            runner.check_thread("waking a task")
         self.abort = None
         self.outcome = outcome.Error(error)
-        self.runner.queue.append(self)
+        runner.queue.append(self)
 
     def expire(self) -> None:
         """Wake the task from a sleep whose time has come; called by the deadlines."""
@@ -308,8 +315,8 @@ class Task:
         if corrupted:
             try:
                 raise RuntimeError(
-                    f"Nursery stack corrupted: {self!r} exited while a nursery that it had opened was still "
-                    f"open{MISNESTING_ADVICE}"
+                    f"Nursery stack corrupted: a nursery of {self!r} had to be closed by force, it was not "
+                    f"closed before the task exited{MISNESTING_ADVICE}"
                 )
             except RuntimeError as broken:
                 broken.__context__ = error

@@ -744,8 +744,8 @@ async def test_the_repr_tells_state_and_deadline() -> None:
 
 
 def test_the_repr_works_outside_a_run() -> None:
-    assert "deadline at 5.00" in repr(CancelScope(deadline=5))
-    assert "5.00 seconds after entry" in repr(CancelScope(relative_deadline=5))
+    assert "unbound" in repr(CancelScope(deadline=5))
+    assert "unbound" in repr(CancelScope(relative_deadline=5))
 
 
 # Invariant 2

@@ -6,6 +6,7 @@ Invariant: one queue, first in, first out, for `call_soon`, `call_soon_threadsaf
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from asyncio import coroutines
 from collections.abc import Callable, Coroutine
@@ -44,7 +45,7 @@ class Callbacks(LoopState):
             self._check_closed()
         if type(callback) is Wakeup:
             # A future wakes the task that awaits it: no handle, the task itself goes into the queue.
-            callback.wake(args[0])
+            callback.wake(*args)
             return NO_HANDLE
         if self._debug:
             self._check_thread()
@@ -101,7 +102,7 @@ class Callbacks(LoopState):
         return TimerHandle(when, callback, args, self, context)
 
     def _check_callback(self, callback: object, method: str) -> None:
-        if coroutines.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        if coroutines.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError(f"coroutines cannot be used with {method}()")
         if not callable(callback):
             raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")

@@ -11,6 +11,7 @@ import socket
 import sys
 from asyncio import staggered
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import chain, zip_longest
 from typing import Any, TypeVar
 
@@ -27,10 +28,17 @@ def refuse_tls(what: str, ssl: object) -> None:
         raise NotImplementedError(f"nursery.compat: {what} with ssl= is not there yet; plain TCP is")
 
 
+def refuse_tls_options(**options: object) -> None:
+    """Say that an option of TLS was given without TLS."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name} is only meaningful with ssl")
+
+
 class Connections(Sockets):
     """Connecting, listening, and taking over sockets that are connected already."""
 
-    async def create_connection(  # type: ignore[override]  # typeshed has an overload for each way to call it
+    async def create_connection(
         self,
         protocol_factory: Callable[[], ProtocolT],
         host: str | None = None,
@@ -56,12 +64,11 @@ class Connections(Sockets):
         Source: asyncio's documentation, `loop.create_connection`.
         """
         refuse_tls("create_connection()", ssl)
-        if server_hostname is not None:
-            raise ValueError("server_hostname is only meaningful with ssl")
-        if ssl_handshake_timeout is not None:
-            raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
-        if ssl_shutdown_timeout is not None:
-            raise ValueError("ssl_shutdown_timeout is only meaningful with ssl")
+        refuse_tls_options(
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
         if sock is not None:
             self._check_nonblocking(sock)
             if host is not None or port is not None:
@@ -75,7 +82,7 @@ class Connections(Sockets):
             )
         return await self._take_over(protocol_factory, sock)
 
-    async def connect_accepted_socket(  # type: ignore[override]  # typeshed says a bit less of ssl
+    async def connect_accepted_socket(
         self,
         protocol_factory: Callable[[], ProtocolT],
         sock: socket.socket,
@@ -89,8 +96,7 @@ class Connections(Sockets):
         Source: asyncio's documentation, `loop.connect_accepted_socket`.
         """
         refuse_tls("connect_accepted_socket()", ssl)
-        if ssl_handshake_timeout is not None or ssl_shutdown_timeout is not None:
-            raise ValueError("ssl_handshake_timeout and ssl_shutdown_timeout are only meaningful with ssl")
+        refuse_tls_options(ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout)
         _check_stream(sock)
         return await self._take_over(protocol_factory, sock)
 
@@ -139,13 +145,8 @@ class Connections(Sockets):
                 except OSError:
                     continue
         else:
-            sock = (
-                await staggered.staggered_race(
-                    (lambda info=info: self._connect_to(info, local_infos, failures) for info in infos),
-                    happy_eyeballs_delay,
-                    loop=self,
-                )
-            )[0]
+            attempts = [partial(self._connect_to, info, local_infos, failures) for info in infos]
+            sock = (await staggered.staggered_race(attempts, happy_eyeballs_delay, loop=self))[0]
         if sock is not None:
             return sock
         errors = [error for attempt in failures for error in attempt]
@@ -160,7 +161,7 @@ class Connections(Sockets):
             raise OSError("Multiple exceptions: {}".format(", ".join(str(error) for error in errors)))
         finally:
             # The errors' tracebacks hold this frame.
-            del errors, failures
+            del errors
 
     async def _connect_to(
         self, info: tuple[Any, ...], local_infos: list[Any] | None, failures: list[list[OSError]]
@@ -229,13 +230,10 @@ class Connections(Sockets):
         Raises NotImplementedError for ssl=, OSError naming the address that cannot be bound.
         Source: asyncio's documentation, `loop.create_server`.
         """
-        refuse_tls("create_server()", ssl)
         if isinstance(ssl, bool):
             raise TypeError("ssl argument must be an SSLContext or None")
-        if ssl_handshake_timeout is not None:
-            raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
-        if ssl_shutdown_timeout is not None:
-            raise ValueError("ssl_shutdown_timeout is only meaningful with ssl")
+        refuse_tls("create_server()", ssl)
+        refuse_tls_options(ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout)
         if sock is not None:
             if host is not None or port is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")

@@ -54,7 +54,7 @@ class Errors(LoopState):
             self._log(context, "Exception in default exception handler")
             return
         try:
-            origin = context.get("task") or context.get("future") or context.get("handle")
+            origin: Any = context.get("task") or context.get("future") or context.get("handle")
             run_in = origin.get_context() if hasattr(origin, "get_context") else getattr(origin, "_context", None)
             if run_in is not None and hasattr(run_in, "run"):
                 run_in.run(handler, self, context)

@@ -35,13 +35,13 @@ class Executors(LoopState):
                 executor = self._default_executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
         return asyncio.wrap_future(executor.submit(func, *args), loop=self)
 
-    def set_default_executor(self, executor: ThreadPoolExecutor) -> None:
+    def set_default_executor(self, executor: ThreadPoolExecutor) -> None:  # type: ignore[override]  # as asyncio itself: no other executor will do
         """Use `executor` where `run_in_executor` is given None."""
         if not isinstance(executor, ThreadPoolExecutor):
             raise TypeError("executor must be ThreadPoolExecutor instance")
         self._default_executor = executor
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # type: ignore[override]  # the timeout is new in 3.12
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait until the default thread pool has done its work, `timeout` seconds at most.
 
         Source: asyncio's documentation, `loop.shutdown_default_executor`.

@@ -137,14 +137,15 @@ class Running(Generators, LoopState):
             if self._stopping:
                 break
 
-    def run_until_complete(self, future: Awaitable[T]) -> T:
+    def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
         """Run until `future` (or the task made of a coroutine) is done, and return its result.
 
         Source: asyncio's documentation, `loop.run_until_complete`.
         """
         self._check_can_run()
         is_new = not asyncio.isfuture(future)
-        awaited: Any = asyncio.ensure_future(future, loop=self)
+        awaited: Any = future
+        awaited = asyncio.ensure_future(awaited, loop=self)
         if is_new:
             # If it does not end, that is told below, by an exception.
             awaited._log_destroy_pending = False

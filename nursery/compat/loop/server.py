@@ -13,7 +13,6 @@ import sys
 import weakref
 from asyncio import trsock
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ..events import ReadinessHandle
@@ -71,7 +70,7 @@ class Listener:
                     {
                         "message": "socket.accept() out of system resource",
                         "exception": exc,
-                        "socket": trsock.TransportSocket(self.sock),  # type: ignore[call-arg]  # typeshed knows no argument
+                        "socket": trsock.TransportSocket(self.sock),
                     }
                 )
                 server._loop.call_later(RETRY_AFTER, self._retry)
@@ -125,7 +124,7 @@ class Server(asyncio.AbstractServer):
         """The listening sockets, none once the server is closed."""
         if self._sockets is None:
             return ()
-        return tuple(trsock.TransportSocket(sock) for sock in self._sockets)  # type: ignore[call-arg]  # typeshed knows no argument
+        return tuple(trsock.TransportSocket(sock) for sock in self._sockets)
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop."""
@@ -205,9 +204,7 @@ class Server(asyncio.AbstractServer):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, etype: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         self.close()
         await self.wait_closed()
 

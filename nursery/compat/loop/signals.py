@@ -6,7 +6,7 @@ descriptor wakes a loop that sleeps, also if another thread of the process got t
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import signal
 import threading
 from asyncio import coroutines
@@ -29,7 +29,8 @@ class Signals(LoopState):
 
         Source: asyncio's documentation, `loop.add_signal_handler`.
         """
-        if coroutines.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        given: object = callback
+        if coroutines.iscoroutine(given) or inspect.iscoroutinefunction(given):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         _check_signal(sig)
         self._check_closed()

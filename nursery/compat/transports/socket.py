@@ -58,7 +58,7 @@ class SocketTransport(FlowControl):
         self._sock: socket.socket | None = sock
         self._sock_fd = sock.fileno()
         self._extra: dict[str, Any]
-        self._extra["socket"] = trsock.TransportSocket(sock)  # type: ignore[call-arg]  # typeshed knows no argument
+        self._extra["socket"] = trsock.TransportSocket(sock)
         try:
             self._extra["sockname"] = sock.getsockname()
         except OSError:
@@ -207,7 +207,7 @@ class SocketTransport(FlowControl):
             return
         if interest.readable or interest.arm is not None:
             self._read_on()
-        elif not (self._closing or self._paused):
+        elif self.is_reading():
             on_read = self._on_read
             on_read.abort = self
             interest.reader = on_read
@@ -268,7 +268,8 @@ class SocketTransport(FlowControl):
     # flat: once for every message
     def write(self, data: Data) -> None:
         """Send `data`: at once as far as the system takes it, the rest when it can."""
-        if not isinstance(data, (bytes, bytearray, memoryview)):
+        given: object = data
+        if not isinstance(given, (bytes, bytearray, memoryview)):
             raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
         if self._eof:
             raise RuntimeError("Cannot call write() after write_eof()")
