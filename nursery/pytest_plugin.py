@@ -16,7 +16,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import unittest
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -79,12 +78,17 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 # Whose test is it
 
 
-OURS = pytest.StashKey[bool]()
+# The async function of a test that is ours; kept from the setup on, since other plugins replace what the item holds.
+OURS = pytest.StashKey[Callable[..., Awaitable[object]]]()
 
 
 def async_function_of(item: pytest.Item) -> Callable[..., Awaitable[object]] | None:
     """Return the async function that a test item is about, also behind hypothesis's `@given`; None if it is none."""
-    if not isinstance(item, pytest.Function) or (item.cls is not None and issubclass(item.cls, unittest.TestCase)):
+    if not isinstance(item, pytest.Function):
+        return None
+    # Whoever has a TestCase has imported unittest; those who have none need not pay for it.
+    unittest = sys.modules.get("unittest")
+    if unittest is not None and item.cls is not None and issubclass(item.cls, unittest.TestCase):
         return None
     function = item.obj
     hypothesis = getattr(function, "hypothesis", None)
@@ -95,20 +99,22 @@ def async_function_of(item: pytest.Item) -> Callable[..., Awaitable[object]] | N
 
 def is_ours(item: pytest.Item) -> bool:
     """Return whether this plugin runs the test that is being set up or run."""
-    return item.stash.get(OURS, False)
+    return OURS in item.stash
 
 
-def decide_whose(item: pytest.Item) -> bool:
+def decide_whose(item: pytest.Item) -> None:
     """Decide whether this plugin runs the test: not before its setup, when every plugin has had time to mark it."""
-    if async_function_of(item) is None:
-        return False
+    function = async_function_of(item)
+    if function is None:
+        return
     assert isinstance(item, pytest.Function)
-    if item.get_closest_marker("nursery") is not None:
-        return True
-    # anyio's plugin also takes a test that uses its fixture, without a mark.
-    if any(item.get_closest_marker(mark) for mark in FOREIGN_MARKS) or "anyio_backend" in item.fixturenames:
-        return False
-    return bool(item.config.getini("nursery_mode") == "auto")
+    if item.get_closest_marker("nursery") is None:
+        # anyio's plugin also takes a test that uses its fixture, without a mark.
+        if any(item.get_closest_marker(mark) for mark in FOREIGN_MARKS) or "anyio_backend" in item.fixturenames:
+            return
+        if item.config.getini("nursery_mode") == "strict":
+            return
+    item.stash[OURS] = function
 
 
 # Fixtures
@@ -142,7 +148,7 @@ DEFERRED = pytest.StashKey[list[Deferred]]()
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     """Remember which test is being set up."""
     item.config.stash[CURRENT] = item
-    item.stash[OURS] = decide_whose(item)
+    decide_whose(item)
     item.stash[DEFERRED] = []
     return (yield)
 
@@ -210,13 +216,14 @@ def _bound(function: Callable[..., Any], request: pytest.FixtureRequest) -> Call
     return bound
 
 
-def _defer(item: pytest.Item, name: str, function: Callable[..., Any], **kwargs: object) -> Deferred:
+# Positional-only: the keywords are the names of fixtures, which may be anything.
+def _defer(item: pytest.Item, name: str, function: Callable[..., Any], /, **kwargs: object) -> Deferred:
     deferred = Deferred(name, function, kwargs)
     item.stash[DEFERRED].append(deferred)
     return deferred
 
 
-def _call_own(function: Callable[..., object], request: pytest.FixtureRequest, **kwargs: object) -> object:
+def _call_own(function: Callable[..., object], request: pytest.FixtureRequest, /, **kwargs: object) -> object:
     return function(request)
 
 
@@ -299,8 +306,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """Let pytest find a synchronous function where the async test stands."""
     if not is_ours(pyfuncitem):
         return (yield)
-    function = async_function_of(pyfuncitem)
-    assert function is not None
+    function = pyfuncitem.stash[OURS]
     deferred = pyfuncitem.stash[DEFERRED]
     del pyfuncitem.stash[DEFERRED]
 

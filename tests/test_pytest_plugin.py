@@ -203,6 +203,44 @@ async def test_ours():
     result.assert_outcomes(passed=2)
 
 
+def test_the_mark_of_nursery_wins_over_a_plugin_that_takes_every_test(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+import pytest
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "asyncio: mine")
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker("asyncio")
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    obj = item.obj
+    def synchronous(**kwargs):
+        assert item.name == "test_theirs"
+    item.obj = synchronous
+    try:
+        return (yield)
+    finally:
+        item.obj = obj
+"""
+    )
+    result = run(
+        pytester,
+        """
+@pytest.mark.nursery
+async def test_ours():
+    assert nursery.lowlevel.in_nursery_run()
+
+async def test_theirs():
+    assert False, "replaced"
+""",
+    )
+    result.assert_outcomes(passed=2)
+
+
 def test_fixtures_of_tests_on_another_framework_are_left_alone(pytester: pytest.Pytester) -> None:
     pytest.importorskip("anyio")
     result = run(
@@ -242,7 +280,7 @@ def autojump_clock():
     return "theirs"
 
 @pytest.fixture
-def nursery():
+def nursery(request):
     return "theirs"
 
 @pytest.hookimpl(tryfirst=True)
@@ -533,6 +571,35 @@ class TestIt:
 """,
     )
     result.assert_outcomes(passed=3, failed=1)
+
+
+def test_fixtures_may_have_any_name(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+@pytest.fixture
+def item(): return 1
+
+@pytest.fixture
+async def name(item, request): return item + 1
+
+@pytest.fixture
+async def function(item, name): return item + name
+
+@pytest.fixture
+async def self(item, name, function): return item + name + function
+
+@pytest.fixture
+async def args(self): yield self
+
+@pytest.fixture
+async def kwargs(args): yield args
+
+async def test_it(item, name, function, self, args, kwargs, request):
+    assert (item, name, function, self, args, kwargs) == (1, 2, 3, 6, 6, 6)
+""",
+    )
+    result.assert_outcomes(passed=1)
 
 
 def test_context_variables_set_by_a_fixture_are_seen_by_the_test(pytester: pytest.Pytester) -> None:

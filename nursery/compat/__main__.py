@@ -108,7 +108,9 @@ def cut_our_frames() -> None:
         frame = tb
         while frame is not None and frame.tb_frame.f_code is not run_code.__code__:
             frame = frame.tb_next
-        cut = tb if frame is None else frame.tb_next
+        cut = None if isinstance(exc, SyntaxError) else tb
+        if frame is not None:
+            cut = frame.tb_next
         show(etype, exc.with_traceback(cut), cut)
 
     sys.excepthook = excepthook

@@ -18,6 +18,7 @@ from .current import current
 from .errors import InternalError
 from .instruments import Instrument
 from .loop import collect, expire, plain_batch
+from .nursery import explain_uncallable
 from .runner import Runner
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ def run(
 
     Source: trio's documentation, `trio.run`.
     """
+    explain_uncallable(async_fn)
     runner = make_runner(clock, instruments, debug)
     runner.generators.install_hooks()
     # Early, before any state that a Ctrl-C could leave half changed.

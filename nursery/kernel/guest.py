@@ -25,6 +25,7 @@ from .errors import InternalError
 from .instruments import Instrument
 from .io.interest import Events
 from .loop import NOT_IDLE, digest, how_long, plain_batch
+from .nursery import explain_uncallable
 from .runner import Runner
 
 T = TypeVar("T")
@@ -171,6 +172,7 @@ def start_guest_run(
 
     Source: trio's documentation, `trio.lowlevel.start_guest_run`.
     """
+    explain_uncallable(async_fn)
     runner = make_runner(clock, instruments, debug)
     runner.generators.install_hooks()
     runner.interrupt_handler.install(runner, restrict_keyboard_interrupt_to_checkpoints)

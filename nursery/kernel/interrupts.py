@@ -4,9 +4,10 @@ Invariant: an interrupt is either raised in the frame it hit, or `runner.ki_pend
 after its end, `run` itself) raises it.  It is never lost.
 
 Whether a frame is safe follows its code object, generators included: walking outwards from the interrupted frame,
-the first code object that is marked decides, and the code of the kernel and of what is built directly on it
-counts as marked "protected"; where the walk reaches the frame of a task, the task decides.  Nothing is stored or
-checked while no interrupt comes.
+the first code object that is marked decides; where the walk reaches the frame of a task, the task decides.  The code
+of the kernel and of the primitives counts as marked "protected".  So does all other code of this package, as long as
+it has not called a user's function: a half-done receive must not be torn, but a handler that computes for ever, called
+from a server of this package, must be stoppable.  Nothing is stored or checked while no interrupt comes.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from .current import current
 if TYPE_CHECKING:
     from .runner import Runner
 
-_marked: weakref.WeakKeyDictionary[types.CodeType, bool] = weakref.WeakKeyDictionary()
+# By identity: code objects compare by value, and each closure made by one `def` has an equal one.
+_marked: dict[int, tuple[weakref.ref[types.CodeType], bool]] = {}
 
+_PACKAGE: Final = __name__.partition(".")[0]
 # Modules whose every function has to run to its end once begun: half a hand-over is a deadlock.
-_PROTECTED_PACKAGES: Final = tuple(
-    f"{__name__.partition('.')[0]}.{part}." for part in ("kernel", "sync", "channels", "compat")
-)
+_PROTECTED: Final = tuple(f"{_PACKAGE}.{part}" for part in ("kernel.", "timeouts", "sync.", "channels.", "compat."))
+# Code that is not the user's.
+_TRANSPARENT: Final = sys.stdlib_module_names | {_PACKAGE, "outcome", "sortedcontainers"}
 
 
 CallableT = TypeVar("CallableT", bound=Callable[..., Any])
@@ -39,17 +42,24 @@ def is_protected(frame: types.FrameType | None) -> bool:
     """Return whether an interrupt that hits `frame` has to wait."""
     runner = current.runner
     task = None if runner is None else runner.current
-    task_frame = None if task is None else getattr(task.coro, "cr_frame", None)
+    # What the loop is stepping may be a callback, which has no coroutine.
+    task_frame = getattr(getattr(task, "coro", None), "cr_frame", None)
+    users_code_seen = False
     while frame is not None:
-        marked = _marked.get(frame.f_code)
+        marked = _marked.get(id(frame.f_code))
         if marked is not None:
-            return marked
+            return marked[1]
+        module = str(frame.f_globals.get("__name__", ""))
+        top = module.partition(".")[0]
+        if top == _PACKAGE and not users_code_seen:
+            return True
+        users_code_seen = users_code_seen or top not in _TRANSPARENT
         if frame.f_code.co_name == "__del__":
             # An exception raised in a finaliser is printed and dropped: the interrupt would be lost.
             return True
         if frame is task_frame and task is not None:
             return task.ki_protected
-        if str(frame.f_globals.get("__name__", "")).startswith(_PROTECTED_PACKAGES):
+        if module.startswith(_PROTECTED):
             return True
         frame = frame.f_back
     return True
@@ -86,8 +96,13 @@ def _mark(f: CallableT, protected: bool) -> CallableT:
     if not hasattr(inner, "__code__"):
         raise TypeError(f"expected a function written in Python, got {f!r}")
     # A code object of its own: closures made by one `def` share theirs.
-    inner.__code__ = inner.__code__.replace()
-    _marked[inner.__code__] = protected
+    code = inner.__code__ = inner.__code__.replace()
+    key = id(code)
+
+    def forget(reference: object) -> None:
+        del _marked[key]
+
+    _marked[key] = (weakref.ref(code, forget), protected)
     return f
 
 

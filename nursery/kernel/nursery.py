@@ -390,6 +390,9 @@ class NurseryManager:
         if nursery._abandoned:
             # Its task ended without leaving it and has said so.
             return False
+        if etype is GeneratorExit and current.runner is not task.runner:
+            # The garbage collector closes the coroutine of a task whose run is over: nothing can be awaited any more.
+            return False
         if current_task() is not task:
             raise RuntimeError(
                 f"{nursery!r} was entered in {task!r} and left in {current_task()!r}: leave it in the task that "
@@ -522,9 +525,9 @@ def explain_uncallable(async_fn: object) -> None:
         raise TypeError(
             f"expected an async function, got the coroutine object {async_fn!r}: pass the function and its "
             "arguments, start_soon(fn, arg), not start_soon(fn(arg))"
-        )
+        ) from None
     elif not callable(async_fn):
-        raise TypeError(f"expected an async function, got {async_fn!r}")
+        raise TypeError(f"expected an async function, got {async_fn!r}") from None
 
 
 def _raise_unwrapped(error: BaseException) -> NoReturn:

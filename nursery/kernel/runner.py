@@ -159,6 +159,8 @@ class Runner:
         instruments: Sequence[Instrument] = (),
         debug: bool = False,
     ) -> None:
+        # First what may be refused, then what holds descriptors.
+        self.instruments: Instruments | None = Instruments(instruments) if instruments else None
         self.thread = get_ident()
         self.clock: Clock = SystemClock() if clock is None else clock
         self.now = self.clock.current_time
@@ -169,13 +171,16 @@ class Runner:
         self.steps_until_poll = 0
         self.deadlines = Deadlines()
         self.io = make_driver(self.queue)
-        self.inbox = Inbox()
+        try:
+            self.inbox = Inbox()
+        except BaseException:
+            self.io.close()
+            raise
         self.io.listen(self.inbox.bell.read.fileno(), self.inbox.listen)
         self.idle = IdleWaiters()
         self.token: RunToken | None = None
         self.generators = AsyncGenerators(self)
         self.interrupt_handler = InterruptHandler()
-        self.instruments: Instruments | None = Instruments(instruments) if instruments else None
         self.traced_step: Task | None = None
         self.permute: Callable[[deque[Runnable]], None] | None = None
         self.debug = debug

@@ -260,6 +260,9 @@ class CancelScope:
                 if self._timed:
                     runner.deadlines.remove(self, self._deadline)
                 return False
+        if etype is GeneratorExit and current.runner is None:
+            # The garbage collector closes the coroutine of a task whose run is over.
+            return False
         return settle(self.close(exc), exc)
 
     def close(self, exc: BaseException | None) -> BaseException | None:

@@ -5,7 +5,8 @@ Invariant: a socket has at most one registration at a time, made in the run that
 waiters are told and the number can be used again.
 
 The system call comes first; a task sleeps only after the system, or the interest's memory of it, has said "not
-now".  Calls with flags do not look at that memory and do not change it: MSG_OOB, MSG_ERRQUEUE and their kin ask for
+now".  Ctrl-C must not come between a task's entry in its interest and its sleep, so what waits here is protected from
+it.  Calls with flags do not look at that memory and do not change it: MSG_OOB, MSG_ERRQUEUE and their kin ask for
 something other than the plain data that it is about.
 """
 
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, TypeVar, over
 
 from ..kernel.current import current, current_task
 from ..kernel.errors import BusyResourceError, Cancelled, ClosedResourceError
+from ..kernel.interrupts import enable_ki_protection
 from ..kernel.io.interest import Interest, wait_readable, wait_writable
 from ..kernel.runner import Runner
 from ..kernel.runvar import RunVar
@@ -72,11 +74,16 @@ class Socket(SocketType):
         # `level`, not `open`: somebody may already be waiting for the bare descriptor.
         self.interest = interest = runner.io.level(fd)
         self.runner = runner
-        if self._sock.family not in _INTERNET or self._sock.proto not in (0, stdlib_socket.IPPROTO_TCP):
-            # A short read does not always mean "drained": on a Unix socket it also ends where a descriptor was
-            # passed (tests/network/test_socket_stream.py).
+        if not self._reads_drain():
             interest.hangup = True
         return interest
+
+    def _reads_drain(self) -> bool:
+        """Return whether a short read means that nothing is left.
+
+        On a Unix socket a read also ends where a descriptor was passed (tests/network/test_socket_stream.py).
+        """
+        return self._sock.family in _INTERNET and self._sock.proto in (0, stdlib_socket.IPPROTO_TCP)
 
     # Before `type`, which hides the builtin from the rest of the class.
 
@@ -166,6 +173,7 @@ class Socket(SocketType):
     def dup(self) -> SocketType:
         return Socket(self._sock.dup())
 
+    @enable_ki_protection
     def detach(self) -> int:
         self._leave()
         return self._sock.detach()
@@ -175,6 +183,7 @@ class Socket(SocketType):
         if flag in (stdlib_socket.SHUT_WR, stdlib_socket.SHUT_RDWR):
             self._did_shutdown_SHUT_WR = True
 
+    @enable_ki_protection
     def close(self) -> None:
         self._leave()
         self._sock.close()
@@ -201,6 +210,7 @@ class Socket(SocketType):
             await checkpoint()
             self._sock.bind(address)
 
+    @enable_ki_protection
     async def connect(self, address: AddressFormat) -> None:
         try:
             address = await resolve_address(self._sock, address, local=False)
@@ -208,10 +218,8 @@ class Socket(SocketType):
             if task.alert:
                 task.raise_if_interrupted()
             if self.runner is task.runner:
-                # What was seen of the unconnected socket (it counts as hung up and writable) is of no use now.
-                self.interest.writable = self.interest.hangup = False
-                if self._sock.family not in _INTERNET:
-                    self.interest.hangup = True
+                # An unconnected socket counts as hung up: that is of no use now.
+                self.interest.hangup = not self._reads_drain()
             try:
                 self._sock.connect(address)
             except BlockingIOError as exc:
@@ -240,6 +248,7 @@ class Socket(SocketType):
     # Reading
 
     # flat: each datagram comes by here
+    @enable_ki_protection
     async def _reading(self, call: Callable[..., T], args: tuple[object, ...], flags: int) -> T:
         """Do a system call that reads, waiting until it gets something."""
         runner = current.runner
@@ -319,6 +328,7 @@ class Socket(SocketType):
     # Writing
 
     # flat: each datagram comes by here
+    @enable_ki_protection
     async def _writing(self, call: Callable[..., T], args: tuple[object, ...]) -> T:
         """Do a system call that writes, waiting until it is taken."""
         runner = current.runner

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, final, overload
 
 from ..kernel.current import current, current_task
 from ..kernel.errors import BrokenResourceError, BusyResourceError, ClosedResourceError
+from ..kernel.interrupts import enable_ki_protection
 from ..kernel.traps import BUDGET, cancel_shielded_checkpoint, checkpoint, park
 from ..streams.abstract import HalfCloseableStream
 from .socket_type import SocketType
@@ -83,6 +84,7 @@ class SocketStream(HalfCloseableStream):
                     pass
 
     # flat: the hot path of every server
+    @enable_ki_protection
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if max_bytes is None:
             max_bytes = DEFAULT_RECEIVE_SIZE
@@ -141,6 +143,7 @@ class SocketStream(HalfCloseableStream):
                 return data
 
     # flat: the hot path of every server
+    @enable_ki_protection
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         runner = current.runner
         task = None if runner is None else runner.current

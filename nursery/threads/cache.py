@@ -80,6 +80,10 @@ class Worker:
             kind, error, trace = sys.exc_info()
             assert kind is not None
             threading.excepthook(threading.ExceptHookArgs((kind, error, trace, self._thread)))
+            del error, trace
+        finally:
+            # The frames of an error in it lead back to this one (tests/threads/test_worker.py).
+            del result
 
 
 def start_thread_soon(

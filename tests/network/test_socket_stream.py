@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import errno
+import signal
 import socket as stdlib_socket
 import struct
 
@@ -34,6 +35,14 @@ async def clog(stream: SocketStream) -> None:
     """Send until a send would wait."""
     with nursery.move_on_after(0.01):
         await stream.send_all(FAR_TOO_MUCH)
+
+
+async def wait_once(receiver: SocketStream, sender: SocketStream) -> None:
+    """Let the receiver sleep and be woken once: what is known of its socket is then settled."""
+    async with nursery.open_nursery() as n:
+        n.start_soon(receiver.receive_some)
+        await wait_all_tasks_blocked()
+        raw(sender).send(b"x")
 
 
 # Both ways
@@ -126,6 +135,7 @@ async def test_after_the_end_every_receive_returns_nothing() -> None:
 async def test_data_and_end_that_came_together_are_both_seen() -> None:
     # Both are queued before the first receive, and no further edge will come.
     async with tcp_pair() as (near, far):
+        await wait_once(far, near)
         raw(near).send(b"last")
         raw(near).shutdown(stdlib_socket.SHUT_WR)
         await nursery.sleep(0.001)
@@ -223,8 +233,10 @@ async def test_a_message_costs_one_send_and_one_recv() -> None:
 async def test_a_descriptor_passed_in_between_does_not_hang_the_receiver() -> None:
     # A read on a Unix socket ends where a descriptor was passed, with more behind it.
     async with unix_pair() as (near, far):
+        await wait_once(far, near)
         stdlib_socket.send_fds(raw(near), [b"before"], [0])
         raw(near).send(b"after")
+        await nursery.sleep(0.001)
         with nursery.fail_after(1):
             assert await receive_exactly(far, 11) == b"beforeafter"
 
@@ -233,6 +245,7 @@ async def test_a_descriptor_passed_in_between_does_not_hang_the_receiver() -> No
 async def test_urgent_data_does_not_hang_the_receiver() -> None:
     # A read on TCP ends at the urgent byte, with more behind it.
     async with tcp_pair() as (near, far):
+        await wait_once(far, near)
         raw(near).send(b"before")
         raw(near).send(b"!", stdlib_socket.MSG_OOB)
         raw(near).send(b"after")
@@ -442,6 +455,29 @@ async def test_a_cancelled_send_sends_nothing() -> None:
         assert await far.receive_some() == b"data"
 
 
+@pytest.mark.parametrize("sends", [False, True])
+def test_an_interrupt_in_the_middle_of_an_operation_waits_for_the_next_checkpoint(sends: bool) -> None:
+    # Raised at once, it could leave a task in the interest's slot that is not asleep.
+    async def main() -> None:
+        async with tcp_pair() as (near, far):
+            await near.send_all(b"data")
+            await nursery.sleep(0.001)
+
+            def interrupted(data: object) -> object:
+                signal.raise_signal(signal.SIGINT)
+                return 4 if sends else b"data"
+
+            far._recv = far._send = interrupted  # type: ignore[assignment]  # in place of the system call
+            if sends:
+                await far.send_all(b"data")
+            else:
+                assert await far.receive_some() == b"data"
+            with pytest.raises(KeyboardInterrupt):
+                await nursery.lowlevel.checkpoint()
+
+    nursery.run(main)
+
+
 # Checkpoints and fairness
 
 
@@ -593,9 +629,9 @@ class Double(SocketType):
         self.closed = False
         self.shut_down = False
 
-    type = stdlib_socket.SOCK_STREAM  # type: ignore[assignment]  # a property that never changes
+    type = stdlib_socket.SOCK_STREAM
 
-    def setsockopt(self, *args: object) -> None:  # type: ignore[override]  # takes anything
+    def setsockopt(self, *args: object) -> None:
         raise OSError("not TCP")
 
     @property

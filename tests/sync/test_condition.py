@@ -32,7 +32,7 @@ async def test_it_is_a_lock_too() -> None:
     condition.release()
     with assert_checkpoints():
         async with condition as nothing:
-            assert nothing is None  # type: ignore[func-returns-value]  # that is the point
+            assert nothing is None
             assert lock.locked()
     assert "<nursery.Condition" in repr(condition)
 

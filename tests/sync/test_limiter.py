@@ -50,7 +50,7 @@ async def test_acquire_is_a_checkpoint_each_time() -> None:
     for _ in range(20):
         with assert_checkpoints():
             async with limiter as nothing:
-                assert nothing is None  # type: ignore[func-returns-value]  # that is the point
+                assert nothing is None
 
 
 async def test_a_borrower_holds_one_token_at_most() -> None:
@@ -184,7 +184,7 @@ async def test_two_tasks_may_wait_for_the_same_borrower_one_token_at_a_time() ->
     async with nursery.open_nursery() as n:
         for borrower, name in [("same", "a"), ("same", "b"), ("other", "c")]:
             n.start_soon(use, borrower, name)
-            await nursery.lowlevel.checkpoint()
+            await wait_all_tasks_blocked()
         assert limiter.statistics().tasks_waiting == 3
         limiter.total_tokens = 3
         # Two tokens are free: the second task that waits for the same borrower has to be passed over.
@@ -196,5 +196,6 @@ async def test_two_tasks_may_wait_for_the_same_borrower_one_token_at_a_time() ->
         limiter.acquire_on_behalf_of_nowait("newcomer")
         limiter.release_on_behalf_of("newcomer")
         limiter.release_on_behalf_of("first")
-    assert record == ["a", "c", "b"]
+    assert sorted(record[:2]) == ["a", "c"]
+    assert record[2:] == ["b"]
     assert limiter.borrowed_tokens == 0

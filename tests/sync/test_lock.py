@@ -22,7 +22,7 @@ async def test_one_task_holds_it(make: Callable[[], AnyLock]) -> None:
     lock = make()
     assert not lock.locked()
     assert lock.statistics() == LockStatistics(locked=False, owner=None, tasks_waiting=0)
-    assert repr(lock) == f"<nursery.{make.__name__} at {id(lock):#x}, unlocked>"  # type: ignore[attr-defined]  # classes
+    assert repr(lock) == f"<nursery.{make.__name__} at {id(lock):#x}, unlocked>"
     with assert_no_checkpoints():
         lock.acquire_nowait()
     assert lock.locked()
@@ -42,7 +42,7 @@ async def test_acquire_is_a_checkpoint_each_time(make: Callable[[], AnyLock]) ->
     for _ in range(20):
         with assert_checkpoints():
             async with lock as nothing:
-                assert nothing is None  # type: ignore[func-returns-value]  # that is the point
+                assert nothing is None
                 assert lock.locked()
         assert not lock.locked()
 
@@ -197,6 +197,7 @@ async def test_waiters_of_an_owner_that_ends_get_an_error_and_so_do_later_ones(m
 
     async with nursery.open_nursery() as n:
         n.start_soon(careless)
+        await nursery.lowlevel.checkpoint()
         n.start_soon(waiter)
         n.start_soon(waiter)
     owner = lock.statistics().owner
@@ -267,7 +268,9 @@ async def test_tasks_that_loop_over_it_all_get_their_turn(make: Callable[[], Any
         for i in range(3):
             n.start_soon(loop, i)
     if make is StrictFIFOLock:
-        assert record == [0, 1, 2] * 50
+        # Who is first depends on the schedule, but then they take turns.
+        assert record == record[:3] * 50
+        assert sorted(record[:3]) == [0, 1, 2]
     else:
         # Nobody takes it more often in a row than the budget allows.
         for i in range(3):

@@ -98,6 +98,7 @@ async def test_a_unit_goes_to_the_one_who_has_waited_longest() -> None:
         await wait_all_tasks_blocked()
         assert record == [0]
         semaphore.release()
+        await wait_all_tasks_blocked()
         semaphore.release()
     assert record == [0, 1, 2]
     assert semaphore.value == 0

@@ -49,7 +49,7 @@ def batch(runner: Runner) -> None:
     if runner.instruments is not None:
         traced_batch(runner)
         return
-    loop: LoopState = runner.locals[LOOP]  # type: ignore[assignment]  # what the loop put there
+    loop: LoopState = runner.locals[LOOP]()  # type: ignore[operator]  # what the loop put there
     queue = runner.queue
     deadlines = runner.deadlines
     popleft = queue.popleft
@@ -126,7 +126,7 @@ def batch(runner: Runner) -> None:
 
 def traced_batch(runner: Runner) -> None:
     """Do what `batch` does, and tell the instruments."""
-    loop = runner.locals[LOOP]
+    loop: LoopState = runner.locals[LOOP]()  # type: ignore[operator]  # what the loop put there
     queue = runner.queue
     instruments = runner.instruments
     assert instruments is not None

@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from asyncio import coroutines
+from asyncio import Future, coroutines
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
+from types import CoroutineType
 from typing import Any, Final, TypeVar, TypeVarTuple
 
+from ..cancellation import abort_await
 from ..events import Handle, TimerHandle
-from ..tasks import Wakeup, make_task
+from ..tasks import Task, Wakeup, task_number
 from .state import LoopState
 
 T = TypeVar("T")
@@ -45,7 +47,10 @@ class Callbacks(LoopState):
             self._check_closed()
         if type(callback) is Wakeup:
             # A future wakes the task that awaits it: no handle, the task itself goes into the queue.
-            callback.wake(*args)
+            task = callback.task
+            if task.abort is abort_await and task.awaits is args[0]:  # type: ignore[misc]  # a future passes itself
+                task.abort = None
+                self.runner.queue.append(task)
             return NO_HANDLE
         if self._debug:
             self._check_thread()
@@ -109,8 +114,9 @@ class Callbacks(LoopState):
 
     def create_future(self) -> asyncio.Future[Any]:
         """Return a new future of this loop."""
-        return asyncio.Future(loop=self)
+        return Future(loop=self)
 
+    # flat: once for every task
     def create_task(  # type: ignore[override]  # typeshed's signature changes with the version, this one takes all
         self,
         coro: Coroutine[Any, Any, T],
@@ -127,11 +133,26 @@ class Callbacks(LoopState):
         if self._closed:
             self._check_closed()
         factory = self._task_factory
+        if factory is None and not (options and options.pop("eager_start", None)):
+            if options:
+                raise TypeError(f"create_task() got unexpected keyword arguments {sorted(options)}")
+            if type(coro) is not CoroutineType and not coroutines.iscoroutine(coro):
+                raise TypeError(f"a coroutine was expected, got {coro!r}")
+            runner = self.runner
+            nursery = self.root_group
+            ours: Any = Task(
+                runner,
+                coro,
+                copy_context() if context is None else context,
+                nursery,
+                task_number() if name is None else str(name),
+            )
+            nursery._children[ours] = None
+            if runner.instruments is not None:
+                runner.instruments.call("task_spawned", ours)
+            runner.queue.append(ours)
+            return ours  # type: ignore[no-any-return]  # it says so itself
         if factory is None:
-            if not options:
-                return make_task(self, coro, name, context)  # type: ignore[return-value]  # it says so itself
-            if not options.pop("eager_start", None) and not options:
-                return make_task(self, coro, name, context)  # type: ignore[return-value]  # it says so itself
             return asyncio.Task(coro, loop=self, name=name, context=context, eager_start=True, **options)  # type: ignore[call-arg, arg-type]  # 3.12 and newer
         if context is not None:
             options["context"] = context

@@ -23,12 +23,19 @@ from ...kernel.generators import AsyncGenerators
 from ...kernel.loop import NOT_IDLE, collect, digest, expire
 from ...kernel.runner import Runner
 from ..cancellation import Cancelled
+from ..ctasks import record_of_current
 from ..tasks import LOOP, Task, await_future
 from .batch import batch, current_tasks
 from .generators import Generators
 from .state import LoopState
 
 T = TypeVar("T")
+
+# The runs that have not ended.  Without this a loop that was forgotten would be garbage together with its root
+# coroutine, and the collector would close that one first, in the middle of its waits (tests/compat/test_loop.py).
+_open_runs: Final[set[Runner]] = set()
+
+READ_SIZE: Final = 256 * 1024
 
 # A task that is cancelled by close() gets this many turns to clean up; what then still waits is dropped.
 LAST_TURNS: Final = 100
@@ -53,6 +60,7 @@ class Running(Generators, LoopState):
         debug = os.environ.get("NURSERY_DEBUG", "0") not in ("", "0")
         self.runner = runner = Runner(batch, clock, debug=debug)
         self.io = runner.io
+        self.read_buffer = memoryview(bytearray(READ_SIZE))
         self._signal_handlers = {}
         self._watches = {}
         self._transports = weakref.WeakValueDictionary()
@@ -60,10 +68,13 @@ class Running(Generators, LoopState):
             not sys.flags.ignore_environment and bool(os.environ.get("PYTHONASYNCIODEBUG"))
         )
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
-        runner.locals[LOOP] = self
+        # Weak: the run must not keep its loop alive, so that a loop nobody closed is noticed at once.
+        runner.locals[LOOP] = weakref.ref(self)
+        _open_runs.add(runner)
         runner.generators = HandsOff(runner)
         runner.cancelled_class = Cancelled
         runner.foreign_await = await_future
+        runner.task_outside_step = record_of_current
         runner.clock.start_clock()
         with self._inside():
             runner.begin(None, ())
@@ -190,6 +201,7 @@ class Running(Generators, LoopState):
                 self._closed = True
                 self.runner.close()
                 self.runner.queue.clear()
+                _open_runs.discard(self.runner)
         executor, self._default_executor = self._default_executor, None
         self._executor_shutdown_called = True
         if executor is not None:

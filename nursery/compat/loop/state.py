@@ -24,6 +24,8 @@ class LoopState(asyncio.AbstractEventLoop):
     """The attributes of the loop; the parts derive from it."""
 
     runner: Runner
+    # Where transports receive: a message up to this size is read by one system call.
+    read_buffer: memoryview
     io: Driver
     root_group: Nursery
     running_in: int | None = None

@@ -1,0 +1,73 @@
+"""The module that stands for asyncio, and the ways to put our loop behind asyncio's own names."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from nursery import compat
+
+
+def test_every_public_name_of_asyncio_is_there() -> None:
+    missing = [name for name in asyncio.__all__ if not hasattr(compat, name)]
+    assert missing == []
+    assert set(asyncio.__all__) <= set(compat.__all__)
+
+
+def test_submodules_of_asyncio_can_be_reached() -> None:
+    assert compat.base_events.BaseEventLoop is asyncio.base_events.BaseEventLoop  # type: ignore[attr-defined]  # by __getattr__
+    with pytest.raises(AttributeError, match="no_such_name"):
+        compat.no_such_name  # the access is the test
+
+
+def test_run_runner_and_new_event_loop_are_ours() -> None:
+    async def main() -> type:
+        return type(asyncio.get_running_loop())
+
+    assert compat.run(main()) is compat.EventLoop
+    with compat.Runner() as runner:
+        assert runner.run(main()) is compat.EventLoop
+        assert runner.run(main()) is compat.EventLoop
+    loop = compat.new_event_loop()
+    assert isinstance(loop, asyncio.AbstractEventLoop)
+    loop.close()
+
+
+def test_run_inside_a_running_loop_is_refused() -> None:
+    async def nothing() -> None:
+        pass
+
+    async def main() -> None:
+        coro = nothing()
+        with pytest.raises(RuntimeError, match="cannot be called from a running event loop"):
+            compat.run(coro)
+        coro.close()
+
+    compat.run(main())
+
+
+def test_runner_takes_another_factory() -> None:
+    async def main() -> object:
+        return asyncio.get_running_loop()
+
+    with compat.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        assert not isinstance(runner.run(main()), compat.EventLoop)
+
+
+def test_install_makes_asyncio_run_on_our_loop() -> None:
+    program = (
+        "import asyncio\n"
+        "from nursery import compat\n"
+        "compat.install()\n"
+        "async def main():\n"
+        "    return type(asyncio.get_running_loop())\n"
+        "assert asyncio.run(main()) is compat.EventLoop\n"
+        "loop = asyncio.new_event_loop()\n"
+        "assert type(loop) is compat.EventLoop\n"
+        "loop.close()\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
