@@ -12,13 +12,14 @@ import nursery.pytest_plugin as plugin
 # Where the package is installed the plugin is loaded by its entry point, and asking for it again is harmless.
 ALWAYS = ("-p", plugin.__name__, "-p", "no:cacheprovider", "-W", "error")
 # Loading these costs more than most tests here.
-WITHOUT = ("-p", "no:hypothesispytest", "-p", "no:anyio")
+WITHOUT = {"hypothesis": ("-p", "no:hypothesispytest"), "anyio": ("-p", "no:anyio")}
+ALONE = (*WITHOUT["hypothesis"], *WITHOUT["anyio"])
 
 
 def run(pytester: pytest.Pytester, source: str, *options: str) -> pytest.RunResult:
     """Run pytest on one file, without the plugins of other packages unless the file needs them."""
     pytester.makepyfile("import nursery, pytest\nfrom nursery.testing import *\n" + source)
-    without = () if "hypothesis" in source or "anyio" in source else WITHOUT
+    without = [option for name in ("hypothesis", "anyio") if name not in source for option in WITHOUT[name]]
     return pytester.runpytest_inprocess(*ALWAYS, *without, *options)
 
 
@@ -198,7 +199,7 @@ async def test_theirs():
 async def test_ours():
     assert nursery.lowlevel.in_nursery_run()
 """,
-        *WITHOUT,
+        *ALONE,
     )
     result.assert_outcomes(passed=2)
 
@@ -309,7 +310,7 @@ async def test_theirs(mock_clock, autojump_clock, nursery):
     pytester.syspathinsert()
     for order in [(plugin.__name__, "pytest_trio"), ("pytest_trio", plugin.__name__)]:
         finished = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", order[0], "-p", order[1], *WITHOUT, "test_it.py"],
+            [sys.executable, "-m", "pytest", "-p", order[0], "-p", order[1], *ALONE, "test_it.py"],
             cwd=pytester.path,
             capture_output=True,
             text=True,
@@ -880,7 +881,7 @@ async def test_never():
     print("NEVER")
 """
     )
-    result = pytester.runpytest_subprocess(*ALWAYS, "-s", timeout=20)
+    result = pytester.runpytest_subprocess(*ALWAYS, *ALONE, "-s", timeout=20)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*TORN DOWN*", "*KeyboardInterrupt*"])
     result.stdout.no_fnmatch_line("NEVER")

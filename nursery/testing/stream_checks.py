@@ -120,7 +120,7 @@ async def _hold(
     promise: Callable[[Any, Any], Awaitable[None]], maker: StreamMaker[LeftT, RightT], patience: float
 ) -> None:
     """Check one promise on a fresh pair, within the limit, and say which one it was if it fails."""
-    sentence = promise.__name__.strip("_").replace("_", " ")  # type: ignore[attr-defined]  # they are functions
+    sentence = promise.__name__.strip("_").replace("_", " ")
     with move_on_after(patience) as limit:
         try:
             left, right = await maker()

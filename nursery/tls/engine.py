@@ -171,7 +171,7 @@ class TLSEngine:
         Raises RuntimeError unless the phase is CLOSED: before, these bytes are records.
         """
         if self.phase is not CLOSED:
-            raise RuntimeError(f"there is no trailing data before the connection is CLOSED, and it is {self.phase.name}")
+            raise RuntimeError(f"there is no trailing data before the connection is CLOSED: it is {self.phase.name}")
         return self._incoming.read()
 
     # Operations
@@ -321,7 +321,8 @@ class TLSEngine:
         except ssl.SSLWantReadError:
             self.phase = CLOSING
             if self._eof:
-                self._raise_truncated()
+                self._end_without_close_notify()
+                return DONE
             return NEED_INPUT
         except ssl.SSLError:
             self.phase = BROKEN

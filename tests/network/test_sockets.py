@@ -575,7 +575,8 @@ async def test_a_socket_that_was_waited_for_before_it_connects_still_waits_for_t
         assert isinstance(near, Socket)
         near.join(nursery.lowlevel.current_task().runner)
         await nursery.sleep(0.001)
-        assert near.interest.hangup
+        # Not every driver can tell.
+        assert near.interest.hangup or nursery.lowlevel.current_statistics().io_statistics.backend != "epoll"
         await near.connect(listening.getsockname())
         assert near.getpeername() == listening.getsockname()
         assert not near.interest.hangup

@@ -1,0 +1,1 @@
+"""Child processes: starting, talking to, signalling and outliving them."""
