@@ -5,9 +5,9 @@ Invariant: nothing here waits in a way of its own; a limit is a cancel scope, a 
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from math import inf, isnan
+from types import TracebackType
 from typing import NoReturn
 
 from .kernel.current import current, current_task
@@ -56,20 +56,38 @@ def move_on_after(seconds: float, *, shield: bool = False) -> CancelScope:
     return scope
 
 
-@contextmanager
-def fail_at(deadline: float, *, shield: bool = False) -> Generator[CancelScope, None, None]:
+class _Failing:
+    """A scope that raises TooSlowError where it would have absorbed the cancellation of its own deadline.
+
+    A class, not a generator: contextlib's frame would hold the exception and make a cycle of each timeout that came
+    (tests/kernel/test_garbage.py).
+    """
+
+    __slots__ = ("_complaint", "_scope")
+
+    def __init__(self, scope: CancelScope, complaint: str) -> None:
+        self._scope = scope
+        self._complaint = complaint
+
+    def __enter__(self) -> CancelScope:
+        return self._scope.__enter__()
+
+    def __exit__(
+        self, etype: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._scope.__exit__(etype, exc, tb) and self._scope.cancelled_caught:
+            raise TooSlowError(self._complaint)
+
+
+def fail_at(deadline: float, *, shield: bool = False) -> AbstractContextManager[CancelScope, None]:
     """Like `move_on_at`, but raise TooSlowError after the block if the limit was what ended it.
 
     Source: trio's documentation, `trio.fail_at`.
     """
-    with CancelScope(deadline=deadline, shield=shield) as scope:
-        yield scope
-    if scope.cancelled_caught:
-        raise TooSlowError(f"the block was not done by its deadline, {deadline!r} seconds of the run's clock")
+    return _Failing(move_on_at(deadline, shield=shield), f"the block was not done by its deadline, {deadline!r}")
 
 
-@contextmanager
-def fail_after(seconds: float, *, shield: bool = False) -> Generator[CancelScope, None, None]:
+def fail_after(seconds: float, *, shield: bool = False) -> AbstractContextManager[CancelScope, None]:
     """Like `move_on_after`, but raise TooSlowError after the block if the limit was what ended it.
 
     Example::
@@ -79,10 +97,7 @@ def fail_after(seconds: float, *, shield: bool = False) -> Generator[CancelScope
 
     Source: trio's documentation, `trio.fail_after`.
     """
-    with move_on_after(seconds, shield=shield) as scope:
-        yield scope
-    if scope.cancelled_caught:
-        raise TooSlowError(f"the block took longer than {seconds!r} seconds")
+    return _Failing(move_on_after(seconds, shield=shield), f"the block took longer than {seconds!r} seconds")
 
 
 def _abort_sleep(task: Task, raise_cancel: RaiseCancel) -> Abort:

@@ -178,10 +178,10 @@ def _count(error: BaseException | None) -> int:
 
 def _raise_what_it_is_about(group: BaseExceptionGroup[BaseException]) -> NoReturn:
     """Raise the one error of a nursery's group, cancellations aside, with the context of its own; else the group."""
-    for error in group.exceptions:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise type(error)(*error.args) from group
     errors = [error for error in group.exceptions if not isinstance(error, Cancelled)]
+    urgent = [error for error in errors if isinstance(error, KeyboardInterrupt | SystemExit)]
+    if urgent:
+        raise type(urgent[0])(*urgent[0].args) from group
     if len(errors) > 1:
         group.add_note(_NOTE)
         raise group from None
@@ -192,7 +192,7 @@ def _raise_what_it_is_about(group: BaseExceptionGroup[BaseException]) -> NoRetur
     finally:
         single.__context__ = context
         # The error's traceback holds this frame.
-        del single, errors, context, group
+        del single, errors, urgent, context, group
 
 
 __all__ = ["GeneratorChannel", "as_safe_channel"]

@@ -125,7 +125,8 @@ def drive(runner: Runner) -> None:
 
 def final_outcome(runner: Runner) -> outcome.Outcome[Any]:
     """Return what a finished and closed run ends with: an interrupt that nobody received goes first."""
-    final = runner.main_outcome
+    # Taken out: an error's frames may hold a nursery, and so this run, which must not hold the error.
+    final, runner.main_outcome = runner.main_outcome, None
     if runner.ki_pending:
         interrupt = KeyboardInterrupt()
         if isinstance(final, outcome.Error):

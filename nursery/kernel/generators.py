@@ -52,6 +52,10 @@ class AsyncGenerators:
         """Put the hooks back."""
         sys.set_asyncgen_hooks(*self._previous)
 
+    def forget_run(self) -> None:
+        """Drop the way back to the run, which is over."""
+        del self._runner
+
     def _first_iterated(self, agen: Agen) -> None:
         runner = current.runner
         if runner is self._runner and runner.current is not None:

@@ -467,6 +467,19 @@ class Runner:
                 self.instruments.call("after_run")
         finally:
             self.interrupt_handler.close()
+            self._take_apart()
+
+    def _take_apart(self) -> None:
+        """Drop what leads back to this object, so that a finished run is no garbage (tests/kernel/test_garbage.py)."""
+        del self.queue.runner
+        self.queue.clear()
+        self.root_task = self.main_task = self.system_nursery = self.current = self.traced_step = None
+        self.batch = None  # type: ignore[assignment]  # nothing is run any more
+        self.locals.clear()
+        self.generators.forget_run()
+        self.task_outside_step = foreign.no_task_outside_step
+        self.foreign_await = foreign.reject_foreign
+        self.autojump_clock = self.wake_host = self.permute = None
 
 
 def current_statistics() -> RunStatistics:

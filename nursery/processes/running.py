@@ -146,7 +146,7 @@ async def run_process(
     out: list[bytes | bytearray] = []
     err: list[bytes | bytearray] = []
     # Outside the nursery, so that what is raised by it comes bare.
-    process = await open_process(command, stdin=stdin, shell=shell, **options)
+    process = await open_process(command, stdin=stdin, shell=shell, **options)  # type: ignore[arg-type]  # it checks
     async with open_nursery() as nursery:
         try:
             if data is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
 from ..kernel.current import current, current_task
-from ..kernel.traps import BUDGET, Abort, RaiseCancel, cancel_shielded_checkpoint, checkpoint_if_cancelled, park
+from ..kernel.traps import Abort, RaiseCancel, checkpoint, park
 
 if TYPE_CHECKING:
     from ..kernel.task import Task
@@ -63,13 +63,16 @@ class Event:
         Source: trio's documentation, `trio.Event.set`.
         """
         if not self._flag:
-            self._flag = True
             waiters = self._waiters
             if waiters:
+                runner = current.runner
                 for task in waiters:
+                    if task.runner is not runner:
+                        task.runner.check_thread("Event.set()")
                     task.abort = None
                     task.runner.queue.append(task)
                 waiters.clear()
+            self._flag = True
 
     # flat: the simplest way to sleep
     async def wait(self) -> None:
@@ -83,15 +86,7 @@ class Event:
         if task is None:
             task = current_task()
         if self._flag:
-            if task.alert:
-                await checkpoint_if_cancelled()
-                # Not cancelled, so a test counts checkpoints: let it see the schedule point as well.
-                task.budget = 0
-            if task.budget > 0:
-                task.budget -= 1
-            else:
-                task.budget = BUDGET
-                await cancel_shielded_checkpoint()
+            await checkpoint()
         else:
             self._waiters[task] = None
             task.custom_sleep_data = self

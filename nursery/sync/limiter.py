@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, final
 
 from ..kernel.current import current_task
 from ..kernel.errors import WouldBlock
-from ..kernel.traps import BUDGET, Abort, RaiseCancel, cancel_shielded_checkpoint, checkpoint_if_cancelled, park
+from ..kernel.traps import Abort, RaiseCancel, cancel_shielded_checkpoint, checkpoint_if_cancelled, park
 
 if TYPE_CHECKING:
     from ..kernel.task import Task
@@ -130,18 +130,12 @@ class CapacityLimiter:
         task = current_task()
         if task.alert:
             await checkpoint_if_cancelled()
-            # Not cancelled, so a test counts checkpoints: let it see the schedule point as well.
-            task.budget = 0
         try:
             self.acquire_on_behalf_of_nowait(borrower)
         except WouldBlock:
             pass
         else:
-            if task.budget > 0:
-                task.budget -= 1
-            else:
-                task.budget = BUDGET
-                await cancel_shielded_checkpoint()
+            await cancel_shielded_checkpoint()
             return
         self._waiting[task] = borrower
         task.custom_sleep_data = self

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, final
 from ..kernel.current import current, current_task
 from ..kernel.errors import BrokenResourceError, WouldBlock
 from ..kernel.parking import ParkingLot, abort_parked, add_parking_lot_breaker, remove_parking_lot_breaker
-from ..kernel.traps import BUDGET, cancel_shielded_checkpoint, checkpoint_if_cancelled, park
+from ..kernel.traps import cancel_shielded_checkpoint, checkpoint_if_cancelled, park
 
 if TYPE_CHECKING:
     from ..kernel.task import Task
@@ -80,16 +80,11 @@ class _OwnedLock:
             task = current_task()
         if task.alert:
             await checkpoint_if_cancelled()
-            # Not cancelled, so a test counts checkpoints: let it see the schedule point as well.
-            task.budget = 0
         owner = self._owner
         if owner is None:
             self._owner = task
-            if task.budget > 0:
-                task.budget -= 1
-            else:
-                task.budget = BUDGET
-                await cancel_shielded_checkpoint()
+            # Always a schedule point: a task that takes and gives the lock in a loop must let others have it.
+            await cancel_shielded_checkpoint()
             return
         if owner is task:
             _reject_reacquire()
@@ -199,13 +194,6 @@ class StrictFIFOLock(_OwnedLock):
     """
 
     __slots__ = ()
-
-    async def acquire(self) -> None:
-        """Take the lock as `Lock.acquire` does, and let other tasks run in every case."""
-        current_task().budget = 0
-        await _OwnedLock.acquire(self)
-
-    __aenter__ = acquire
 
 
 __all__ = ["Lock", "LockStatistics", "StrictFIFOLock"]

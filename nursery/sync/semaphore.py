@@ -12,7 +12,7 @@ from typing import final
 from ..kernel.current import current, current_task
 from ..kernel.errors import WouldBlock
 from ..kernel.parking import ParkingLot, ParkingLotStatistics, abort_parked
-from ..kernel.traps import BUDGET, cancel_shielded_checkpoint, checkpoint_if_cancelled, park
+from ..kernel.traps import cancel_shielded_checkpoint, checkpoint_if_cancelled, park
 
 
 @final
@@ -82,15 +82,9 @@ class Semaphore:
             task = current_task()
         if task.alert:
             await checkpoint_if_cancelled()
-            # Not cancelled, so a test counts checkpoints: let it see the schedule point as well.
-            task.budget = 0
         if self._value > 0:
             self._value -= 1
-            if task.budget > 0:
-                task.budget -= 1
-            else:
-                task.budget = BUDGET
-                await cancel_shielded_checkpoint()
+            await cancel_shielded_checkpoint()
         else:
             lot = self._lot
             lot._parked[task] = None
@@ -107,6 +101,8 @@ class Semaphore:
         waiting = self._lot._parked
         if waiting:
             task, _nothing = waiting.popitem(last=False)
+            if task.runner is not current.runner:
+                task.runner.check_thread("Semaphore.release()")
             task.abort = None
             task.runner.queue.append(task)
         elif self._value == self._max_value:

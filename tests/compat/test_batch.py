@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
-import time
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -97,16 +97,14 @@ def test_many_turns_in_one_call_do_not_starve_timers_or_io() -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        timer, thread = asyncio.Event(), asyncio.Event()
+        timer, readable = asyncio.Event(), asyncio.Event()
         loop.call_later(0.001, timer.set)
         assert await asyncio.wait_for(spin(timer), 1) > 0
-
-        def ring() -> None:
-            time.sleep(0.002)
-            loop.call_soon_threadsafe(thread.set)
-
-        rung = loop.run_in_executor(None, ring)
-        assert await asyncio.wait_for(spin(thread), 1) > 0
-        await rung
+        left, right = socket.socketpair()
+        with left, right:
+            loop.add_reader(left, readable.set)
+            loop.call_later(0.001, right.send, b"x")
+            assert await asyncio.wait_for(spin(readable), 1) > 0
+            loop.remove_reader(left)
 
     compat.run(main())

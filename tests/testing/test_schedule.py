@@ -176,7 +176,8 @@ async def locks_in_opposite_orders() -> None:
 
     async def two() -> None:
         # In the usual order this is just long enough for the other to be done.
-        await nursery.lowlevel.checkpoint()
+        for _ in range(3):
+            await nursery.lowlevel.checkpoint()
         async with b:
             await nursery.lowlevel.checkpoint()
             async with a:

@@ -34,7 +34,7 @@ async def wrong_report(*, task_status: TaskStatus[str]) -> None:
 
 
 async def missing_report(*, task_status: TaskStatus[str]) -> None:
-    task_status.started()  # type: ignore[misc]  # only a TaskStatus[None] may leave the value out
+    task_status.started()  # type: ignore[call-arg]  # only a TaskStatus[None] may leave the value out
 
 
 async def start_soon(n: Nursery) -> None:

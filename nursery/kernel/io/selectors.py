@@ -61,6 +61,8 @@ class SelectorsDriver(Driver):
                 interest.reader = None
             if not interest.registered & WRITE:
                 interest.writer = None
+            if not interest.registered:
+                self.table.pop(interest.fd, None)
             raise
 
     def _register(self, interest: Interest, wanted: int) -> None:

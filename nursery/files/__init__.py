@@ -1,0 +1,1 @@
+"""Files and paths, whose disk is waited for in other threads."""

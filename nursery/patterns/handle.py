@@ -1,0 +1,178 @@
+"""A handle on a task of a nursery, whose awaited value is typed.
+
+Invariant: a handle is running, then returned, failed or cancelled, and never changes again.  What the task raised goes
+to the nursery, once; whoever awaits the handle learns that it failed, with a pointer to the error but not the error.
+
+A failure cancels the nursery before it wakes those who wait for the handle: those inside the nursery are then cut off
+like everybody else there, and only those outside it get TaskFailedError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple, final
+
+from ..kernel.current import current_task
+from ..kernel.errors import Cancelled, CancelReason
+from ..kernel.nursery import Nursery
+from ..kernel.parking import ParkingLot
+from ..kernel.scope import CancelScope
+from ..kernel.traps import checkpoint
+
+if TYPE_CHECKING:
+    from ..kernel.task import Task
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Ts = TypeVarTuple("Ts")
+
+HandleStatus: TypeAlias = Literal["running", "returned", "failed", "cancelled"]
+
+_NOT_YET: Final[Any] = None
+
+
+class TaskFailedError(RuntimeError):
+    """The task behind an awaited handle has failed, so there is no value.
+
+    The failure itself is raised by the task's nursery; here it is only named, in the text and as `failure`.
+    """
+
+    def __init__(self, text: str, failure: BaseException | None = None) -> None:
+        super().__init__(text)
+        self.failure = failure
+
+
+class TaskCancelledError(TaskFailedError):
+    """The task behind an awaited handle was cancelled, so there is no value."""
+
+
+@final
+class Handle(Generic[T_co]):
+    """A task that was started by `spawn`: await it for the value that its function returns.
+
+    Attributes: `name`, the task's.
+
+    Awaiting is a cancel point and a schedule point, may be done by any number of tasks, any number of times, and a
+    cancelled one changes nothing: to cancel the task, call `cancel`.  Awaiting raises TaskFailedError if the task
+    failed, TaskCancelledError if it was cancelled, RuntimeError in the task itself, which would wait for ever.
+    """
+
+    __slots__ = ("__weakref__", "_failure", "_scope", "_status", "_task", "_value", "_waiters", "name")
+
+    def __init__(self, *args: object) -> None:
+        raise TypeError("Handle has no public constructor: spawn() makes handles")
+
+    @classmethod
+    def _create(cls, name: str) -> Handle[T_co]:
+        self = cls.__new__(cls)
+        self.name = name
+        self._status: HandleStatus = "running"
+        self._value: T_co = _NOT_YET
+        self._failure: BaseException | None = None
+        self._scope = CancelScope()
+        self._task: Task | None = None
+        self._waiters = ParkingLot()
+        return self
+
+    @property
+    def status(self) -> HandleStatus:
+        """Where the task is: "running", "returned", "failed" or "cancelled"."""
+        return self._status
+
+    @property
+    def value(self) -> T_co:
+        """What the function returned; raises as awaiting does, and RuntimeError while the task is running."""
+        if self._status == "returned":
+            return self._value
+        if self._status == "failed":
+            # Not as the cause: that would raise the failure a second time, in every traceback and group.
+            raise TaskFailedError(
+                f"task {self.name!r} has no value, it failed with {self._failure!r}: its nursery raises that",
+                self._failure,
+            )
+        if self._status == "cancelled":
+            raise TaskCancelledError(f"task {self.name!r} has no value, it was cancelled")
+        raise RuntimeError(f"task {self.name!r} has no value yet: await the handle")
+
+    def cancel(self, reason: str | None = None) -> None:
+        """Cancel the task, and nothing else in its nursery; idempotent, and without effect once it has ended.
+
+        Arguments: reason is text that each Cancelled will carry.  Not a cancel point.
+        """
+        self._scope.cancel(reason)
+
+    async def wait(self) -> None:
+        """Wait until the task has ended, in whatever way.  A cancel point and a schedule point.
+
+        Raises RuntimeError in the task itself.
+        """
+        if self._task is not None and self._task is current_task():
+            raise RuntimeError(f"task {self.name!r} waits for its own end, which would be for ever")
+        if self._status == "running":
+            await self._waiters.park()
+        else:
+            await checkpoint()
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        return self._wait_for_value().__await__()
+
+    async def _wait_for_value(self) -> T_co:
+        await self.wait()
+        return self.value
+
+    def __repr__(self) -> str:
+        return f"<Handle of task {self.name!r}, {self._status}>"
+
+    def _end(self, status: HandleStatus) -> None:
+        self._status = status
+        # The frames of the task are not for the handle to keep.
+        self._task = None
+        self._waiters.unpark_all()
+
+
+def spawn(
+    nursery: Nursery, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: object = None
+) -> Handle[T]:
+    """Start a child task that runs `fn(*args)`, as `nursery.start_soon` does, and return a handle on it.
+
+    Arguments: name is shown in tracebacks and dumps instead of the function's own.
+
+    A failure of the task is raised by the nursery, and nowhere else.  Raises what `start_soon` raises.  Not a cancel
+    point.
+
+    Example::
+
+        async with nursery.open_nursery() as n:
+            price = spawn(n, fetch_price, "tea")
+            stock = spawn(n, fetch_stock, "tea")
+            print(await price * await stock)
+    """
+    handle: Handle[T] = Handle._create("")
+    nursery.start_soon(_run, handle, nursery, fn, args, name=fn if name is None else name)
+    return handle
+
+
+async def _run(
+    handle: Handle[T], nursery: Nursery, fn: Callable[..., Awaitable[T]], args: tuple[Any, ...]
+) -> None:
+    handle._task = task = current_task()
+    try:
+        with handle._scope:
+            handle._value = await fn(*args)
+            handle._status = "returned"
+    except BaseException as exc:
+        _, failure = exc.split(Cancelled) if isinstance(exc, BaseExceptionGroup) else (None, exc)
+        if failure is None or isinstance(failure, Cancelled):
+            handle._end("cancelled")
+        else:
+            handle._failure = exc
+            # What child_ended is about to do; before the waiters are woken, see above.
+            nursery.cancel_scope._cancel(
+                CancelReason("nursery", f"sibling failed: child task raised exception {exc!r}", repr(task))
+            )
+            handle._end("failed")
+        raise
+    handle._end("returned" if handle._status == "returned" else "cancelled")
+
+
+__all__ = ["Handle", "HandleStatus", "TaskCancelledError", "TaskFailedError", "spawn"]
