@@ -176,7 +176,7 @@ async def locks_in_opposite_orders() -> None:
 
     async def two() -> None:
         # In the usual order this is just long enough for the other to be done.
-        for _ in range(3):
+        for _ in range(2):
             await nursery.lowlevel.checkpoint()
         async with b:
             await nursery.lowlevel.checkpoint()
