@@ -24,6 +24,7 @@ from ..kernel.traps import PARK, Signal
 if TYPE_CHECKING:
     from .loop.state import LoopState
 
+# A record does not refer to its task, so that the task can be freed.
 _records: Final[WeakKeyDictionary[asyncio.Task[Any], Record]] = WeakKeyDictionary()
 
 
@@ -48,14 +49,13 @@ class NativeWait(asyncio.Future[None]):
 class Record(KernelTask):
     """The kernel's view of one C task."""
 
-    __slots__ = ("_edge", "_waits", "ctask", "loop")
+    __slots__ = ("_edge", "_waits", "loop")
 
     def __init__(self, loop: LoopState, ctask: asyncio.Task[Any]) -> None:
         coro: Any = ctask.get_coro()
         runner: Runner = loop.runner
         super().__init__(runner, coro, copy_context(), None, ctask.get_name())
         self.loop = loop
-        self.ctask = ctask
         self.scope = loop.root_group.cancel_scope
         self._waits: NativeWait | None = None
         self._edge: asyncio.CancelledError | None = None
@@ -94,8 +94,9 @@ class Record(KernelTask):
         assert edge is not None
         raise edge
 
-    def _ended(self, ctask: object) -> None:
+    def _ended(self, ctask: asyncio.Task[Any]) -> None:
         """Clear up what an untidy C task leaves."""
+        _records.pop(ctask, None)
         self.ended = True
         scope = self.scope
         while scope is not None and scope is not self.loop.root_group.cancel_scope:

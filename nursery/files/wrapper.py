@@ -216,7 +216,7 @@ class AsyncIOWrapper(AsyncResource, Generic[FileT_co]):
             if name in IMMEDIATE:
                 return getattr(self._wrapped, name)
             if name in IN_THREAD:
-                method = _in_thread(getattr(self._wrapped, name), type(self), type(self._wrapped), name)
+                method = _in_thread(getattr(self._wrapped, name), type(self), self._wrapped.__class__, name)
                 # Found at once the next time.
                 setattr(self, name, method)
                 return method

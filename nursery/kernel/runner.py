@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVarTuple
 
 import outcome
 
-from . import foreign
+from . import foreign, traps
 from .clock import Clock, SystemClock
 from .current import current_runner, current_task
 from .deadlines import Deadlines
@@ -126,6 +126,7 @@ class Runner:
         "finished",
         "foreign_await",
         "generators",
+        "give_way_at",
         "idle",
         "inbox",
         "instruments",
@@ -169,6 +170,8 @@ class Runner:
         self.current: Task | None = None
         self.batch = batch
         self.steps_until_poll = 0
+        # When a busy loop next lets other threads have the interpreter.
+        self.give_way_at = 0.0
         self.deadlines = Deadlines()
         self.io = make_driver(self.queue)
         try:
@@ -392,6 +395,9 @@ class Runner:
                 indent = "  " * depth[task]
                 lines.append(f"{indent}{task!r} {where}{flags}")
                 frames = list(task.iter_await_frames())
+                # Where the task waits is always a trap; where it called from says more.
+                while len(frames) > 1 and frames[-1][0].f_globals.get("__name__") == traps.__name__:
+                    del frames[-1]
                 if frames:
                     frame, line = frames[-1]
                     lines.append(f"{indent}  at {frame.f_code.co_filename}:{line} {frame.f_code.co_name}")

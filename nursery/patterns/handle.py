@@ -10,11 +10,13 @@ like everybody else there, and only those outside it get TaskFailedError.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple, final
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple, final
 
-from ..kernel.current import current_task
+from ..kernel.current import current, current_task
 from ..kernel.errors import Cancelled, CancelReason
-from ..kernel.nursery import Nursery
+from ..kernel.nursery import Nursery, as_coroutine, explain_uncallable
+from ..kernel.nursery import spawn as spawn_task
 from ..kernel.parking import ParkingLot
 from ..kernel.scope import CancelScope
 from ..kernel.traps import checkpoint
@@ -27,8 +29,6 @@ T_co = TypeVar("T_co", covariant=True)
 Ts = TypeVarTuple("Ts")
 
 HandleStatus: TypeAlias = Literal["running", "returned", "failed", "cancelled"]
-
-_NOT_YET: Final[Any] = None
 
 
 class TaskFailedError(RuntimeError):
@@ -58,19 +58,27 @@ class Handle(Generic[T_co]):
     """
 
     __slots__ = ("__weakref__", "_failure", "_scope", "_status", "_task", "_value", "_waiters", "name")
+    name: str
+    _status: HandleStatus
+    # Set when the status becomes "returned".
+    _value: T_co
+    _failure: BaseException | None
+    _scope: CancelScope
+    # Until it ends.
+    _task: Task | None
+    _waiters: ParkingLot
 
     def __init__(self, *args: object) -> None:
         raise TypeError("Handle has no public constructor: spawn() makes handles")
 
     @classmethod
-    def _create(cls, name: str) -> Handle[T_co]:
+    def _create(cls) -> Handle[T_co]:
         self = cls.__new__(cls)
-        self.name = name
-        self._status: HandleStatus = "running"
-        self._value: T_co = _NOT_YET
-        self._failure: BaseException | None = None
+        self.name = ""
+        self._status = "running"
+        self._failure = None
         self._scope = CancelScope()
-        self._task: Task | None = None
+        self._task = None
         self._waiters = ParkingLot()
         return self
 
@@ -147,18 +155,35 @@ def spawn(
             stock = spawn(n, fetch_stock, "tea")
             print(await price * await stock)
     """
-    handle: Handle[T] = Handle._create("")
-    nursery.start_soon(_run, handle, nursery, fn, args, name=fn if name is None else name)
+    runner = nursery._parent_task.runner
+    if current.runner is not runner:
+        runner.check_thread("spawn()")
+    handle: Handle[T] = Handle._create()
+    handle._task = task = spawn_task(
+        runner, _begin, (handle, nursery, fn, args), nursery, fn if name is None else name
+    )
+    handle.name = task.name
     return handle
 
 
-async def _run(
+def _begin(
     handle: Handle[T], nursery: Nursery, fn: Callable[..., Awaitable[T]], args: tuple[Any, ...]
-) -> None:
-    handle._task = task = current_task()
+) -> Awaitable[None]:
+    # Called by spawn, in the new task's context: what is wrong with the function or its arguments is raised there.
+    try:
+        returned = fn(*args)
+    except TypeError:
+        explain_uncallable(fn)
+        raise
+    if returned.__class__ is not CoroutineType:
+        returned = as_coroutine(fn, returned)
+    return _run(handle, nursery, returned)
+
+
+async def _run(handle: Handle[T], nursery: Nursery, coro: Awaitable[T]) -> None:
     try:
         with handle._scope:
-            handle._value = await fn(*args)
+            handle._value = await coro
             handle._status = "returned"
     except BaseException as exc:
         _, failure = exc.split(Cancelled) if isinstance(exc, BaseExceptionGroup) else (None, exc)
@@ -166,13 +191,18 @@ async def _run(
             handle._end("cancelled")
         else:
             handle._failure = exc
-            # What child_ended is about to do; before the waiters are woken, see above.
+            # What the end of this task is about to do; it has to come before the waiters are woken, see above.
             nursery.cancel_scope._cancel(
-                CancelReason("nursery", f"sibling failed: child task raised exception {exc!r}", repr(task))
+                CancelReason("nursery", f"sibling failed: child task raised exception {exc!r}", repr(current_task()))
             )
             handle._end("failed")
         raise
-    handle._end("returned" if handle._status == "returned" else "cancelled")
+    else:
+        # If it has not returned, its own scope was cancelled and has absorbed that.
+        handle._end("returned" if handle._status == "returned" else "cancelled")
+    finally:
+        # The error's traceback holds this frame, and the handle the error.
+        del handle
 
 
 __all__ = ["Handle", "HandleStatus", "TaskCancelledError", "TaskFailedError", "spawn"]

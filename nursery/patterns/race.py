@@ -66,37 +66,39 @@ async def race(*fns: Callable[[], Awaitable[object]]) -> object:
         try:
             result = await fn()
         except Exception as exc:
-            if results:
-                _logger.warning("%r lost a race and then failed", fn, exc_info=exc)
-            else:
-                errors.append(exc)
+            lose(fn, exc)
         except BaseExceptionGroup as group:
-            # A nursery of the runner, cut off by the end of the race: its errors are the runner's.
-            cancelled, rest = group.split(Cancelled)
-            if isinstance(rest, Exception):
-                if results:
-                    _logger.warning("%r lost a race and then failed", fn, exc_info=rest)
-                else:
-                    errors.append(rest)
-                if cancelled is not None:
-                    raise cancelled from None
-            else:
+            # Out of a nursery in which something failed while it was being cancelled: the failures are the runner's,
+            # the cancellations belong to a scope outside.
+            cancelled, failures = group.split(Cancelled)
+            if not isinstance(failures, ExceptionGroup):
                 raise
+            lose(fn, failures)
+            if cancelled is not None:
+                raise cancelled from None
         else:
             if not results:
                 results.append(result)
                 everybody.cancel_scope.cancel(reason="another function won the race")
+
+    def lose(fn: Callable[[], Awaitable[object]], error: Exception) -> None:
+        if results:
+            _logger.warning("%r lost a race and then failed", fn, exc_info=error)
+        else:
+            errors.append(error)
 
     async with open_nursery() as n:
         for fn in fns:
             n.start_soon(compete, fn, n, name=fn)
     if results:
         return results[0]
+    group = ExceptionGroup("every function in the race failed", errors)
+    # Their tracebacks hold frames that hold the list, and the group's will hold this frame: leave no cycle.
+    errors.clear()
     try:
-        raise ExceptionGroup("every function in the race failed", errors)
+        raise group
     finally:
-        # The errors' tracebacks hold this frame.
-        del errors
+        del group
 
 
 __all__ = ["race"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Literal, TypedDict, Unpack, overload
+from typing import Final, TypedDict, Unpack
 
 from ..kernel.interrupts import enable_ki_protection
 from ..kernel.io.interest import HasFileno, descriptor
@@ -85,34 +85,6 @@ class Pipes:
         """Give up: there is no child."""
         for stream in self._streams:
             stream.close()
-
-
-@overload
-async def open_process(
-    command: StrOrBytesPath,
-    *,
-    stdin: int | HasFileno | None = None,
-    stdout: int | HasFileno | None = None,
-    stderr: int | HasFileno | None = None,
-    pipesize: int = -1,
-    kill_group: bool = False,
-    shell: Literal[True],
-    **options: Unpack[PopenOptions],
-) -> Process: ...
-
-
-@overload
-async def open_process(
-    command: Sequence[StrOrBytesPath] | os.PathLike[str] | os.PathLike[bytes],
-    *,
-    stdin: int | HasFileno | None = None,
-    stdout: int | HasFileno | None = None,
-    stderr: int | HasFileno | None = None,
-    pipesize: int = -1,
-    kill_group: bool = False,
-    shell: bool = False,
-    **options: Unpack[PopenOptions],
-) -> Process: ...
 
 
 @enable_ki_protection

@@ -80,6 +80,7 @@ class Process:
     stdout: ReceiveStream | None
     stderr: ReceiveStream | None
     stdio: StapledStream[SendStream, ReceiveStream] | None
+    # None once the process was reaped; or if its end cannot be waited for on this system.
     _ending: Ending | None
     _kills_group: bool
     _popen: subprocess.Popen[bytes]
@@ -162,15 +163,13 @@ class Process:
 
     def _reap(self) -> int | None:
         """Return how the process ended, None if it has not; the one place where it is reaped."""
-        code = self._popen.returncode
-        if code is not None:
-            return code
-        if self._kills_group and not self._finish_group():
-            return None
-        code = self._popen.poll()
-        if code is not None and self._ending is not None:
+        popen = self._popen
+        if popen.returncode is None and (not self._kills_group or self._finish_group()):
+            popen.poll()
+        if popen.returncode is not None and self._ending is not None:
             self._ending.close()
-        return code
+            self._ending = None
+        return popen.returncode
 
     def _finish_group(self) -> bool:
         """Return whether the leader has ended; if so, kill what is left of its group."""

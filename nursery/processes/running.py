@@ -6,12 +6,11 @@ SIGKILL is certain to bring that about, so it is where every road leads on which
 
 from __future__ import annotations
 
-import os
 import subprocess
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, Literal, Unpack, overload
+from typing import Final, Unpack
 
 from ..kernel.errors import BrokenResourceError
 from ..kernel.interrupts import enable_ki_protection
@@ -21,7 +20,7 @@ from ..kernel.scope import CancelScope
 from ..streams.abstract import ReceiveStream, SendStream
 from ..timeouts import sleep
 from .opening import ProcessOptions, open_process
-from .process import Command, Process, StrOrBytesPath
+from .process import Command, Process
 
 # How long a process that was asked to end may take over it.
 SECONDS_OF_GRACE: Final = 5.0
@@ -43,36 +42,6 @@ async def terminate_then_kill(process: Process) -> None:
     except OSError as exc:
         # It belongs to another user by now, for instance.  There is nobody to raise this to: the call is cancelled.
         warnings.warn(RuntimeWarning(f"tried to kill process {process!r}, but failed with: {exc!r}"), stacklevel=1)
-
-
-@overload
-async def run_process(
-    command: StrOrBytesPath,
-    *,
-    stdin: bytes | bytearray | memoryview | int | HasFileno | None = b"",
-    capture_stdout: bool = False,
-    capture_stderr: bool = False,
-    check: bool = True,
-    deliver_cancel: Callable[[Process], Awaitable[object]] | None = None,
-    task_status: TaskStatus[Process] = TASK_STATUS_IGNORED,
-    shell: Literal[True],
-    **options: Unpack[ProcessOptions],
-) -> subprocess.CompletedProcess[bytes]: ...
-
-
-@overload
-async def run_process(
-    command: Sequence[StrOrBytesPath] | os.PathLike[str] | os.PathLike[bytes],
-    *,
-    stdin: bytes | bytearray | memoryview | int | HasFileno | None = b"",
-    capture_stdout: bool = False,
-    capture_stderr: bool = False,
-    check: bool = True,
-    deliver_cancel: Callable[[Process], Awaitable[object]] | None = None,
-    task_status: TaskStatus[Process] = TASK_STATUS_IGNORED,
-    shell: bool = False,
-    **options: Unpack[ProcessOptions],
-) -> subprocess.CompletedProcess[bytes]: ...
 
 
 # Protected: between the start of the process and its supervision a Ctrl-C would leave it alone in the world.
@@ -146,7 +115,7 @@ async def run_process(
     out: list[bytes | bytearray] = []
     err: list[bytes | bytearray] = []
     # Outside the nursery, so that what is raised by it comes bare.
-    process = await open_process(command, stdin=stdin, shell=shell, **options)  # type: ignore[arg-type]  # it checks
+    process = await open_process(command, stdin=stdin, shell=shell, **options)
     async with open_nursery() as nursery:
         try:
             if data is not None:

@@ -93,6 +93,8 @@ class TLSEngine:
     Attributes: `phase`; `ssl_object`, for what is to be known about the connection; `outgoing`, whose `pending` tells
     how much output waits; `starved`, True only if `read` would find nothing to work on; `handshake_done`; `truncated`,
     True once input ended without a close_notify.
+
+    Raises ValueError for a client without server_hostname whose context checks host names; what `wrap_bio` raises.
     """
 
     __slots__ = (
@@ -123,6 +125,13 @@ class TLSEngine:
         truncation_ok: bool = False,
         hold_tickets: bool = True,
     ) -> None:
+        if context.check_hostname and not server_side and not server_hostname:
+            # `wrap_bio` would take it, and check no name: any host with a certificate could stand in the middle
+            # (test_a_host_name_is_needed_where_it_is_checked).
+            raise ValueError(
+                "the context checks host names, so server_hostname is needed: pass the name that the server's "
+                "certificate must bear"
+            )
         self._incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.ssl_object = context.wrap_bio(
@@ -366,7 +375,7 @@ class TLSEngine:
         self.truncated = True
         raise ssl.SSLEOFError(
             ssl.SSL_ERROR_EOF, "the peer's data ended without a close_notify: it may have been cut off on the way"
-        )
+        ) from None
 
     def _raise_failure(self) -> NoReturn:
         failure = self._failure

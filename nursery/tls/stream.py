@@ -374,9 +374,11 @@ class SSLStream(Stream, Generic[TransportT]):
                         await self._get_ready()
                     await checkpoint_if_cancelled()
                 except ClosedResourceError:
-                    # Another task has closed the stream while this one waited: fine.  Or the transport: not fine.
+                    # The transport was closed behind our back; or the stream, by another task while this one waited,
+                    # and that task is still saying goodbye (test_two_tasks_may_close_at_once).
                     if not self._is_closed():
                         raise
+                    return
                 # From here on the stream takes nothing new; a send under way ends with the piece it is at.
                 self._state = CLOSED
                 self._engine.close_notify()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+import weakref
 from collections.abc import Coroutine
 from typing import Any
 
@@ -125,6 +127,19 @@ def test_a_nursery_whose_c_task_is_cancelled_takes_its_children_along() -> None:
     assert cancelled == ["child"]
 
 
+def test_a_finished_c_task_is_freed_with_its_record() -> None:
+    async def main() -> None:
+        task = by_hand(nursery.sleep(0))
+        await task
+        reference = weakref.ref(task)
+        del task
+        await turns(2)
+        gc.collect()
+        assert reference() is None
+
+    compat.run(main())
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
 def test_an_eager_task_made_in_a_callback_awaits_native_things() -> None:
     async def body() -> str:
@@ -136,5 +151,23 @@ def test_an_eager_task_made_in_a_callback_awaits_native_things() -> None:
         made: asyncio.Future[asyncio.Task[str]] = loop.create_future()
         loop.call_soon(lambda: made.set_result(asyncio.Task(body(), loop=loop, eager_start=True)))  # type: ignore[call-arg]  # 3.12
         assert await (await made) == "eager"
+
+    compat.run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+def test_an_eager_task_made_by_a_factory_steps_as_itself() -> None:
+    async def body() -> str:
+        me = nursery.lowlevel.current_task()
+        await nursery.sleep(0.001)
+        assert nursery.lowlevel.current_task() is me
+        return "eager"
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]  # 3.12
+        maker = nursery.lowlevel.current_task()
+        task = asyncio.create_task(body())
+        assert nursery.lowlevel.current_task() is maker
+        assert await task == "eager"
 
     compat.run(main())

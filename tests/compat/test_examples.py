@@ -16,7 +16,7 @@ def run(*arguments: str) -> str:
     finished = subprocess.run(
         [sys.executable, "-X", "dev", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,7 @@
 """Runs that are meant to end with InternalError, and what they leave behind.
 
-Invariant: nothing of a broken run outlives the call.  Its tasks are in the middle of their code and are finalised by the
-interpreter, outside any run; what that prints belongs to this call and to no later test.
+Invariant: nothing of a broken run outlives the call.  Its tasks are in the middle of their code and are finalised by
+the interpreter, outside any run; what that prints belongs to this call and to no later test.
 """
 
 from __future__ import annotations

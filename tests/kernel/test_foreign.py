@@ -1,17 +1,20 @@
-"""The four doors for a second dialect: callbacks, foreign awaitables, the class of cancellations, tasks outside steps."""
+"""The four doors for a second dialect: callbacks, foreign awaitables, its cancellations, tasks outside steps."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from typing import Any
 
+import outcome
 import pytest
 
 import nursery
 from nursery import Cancelled, CancelScope
-from nursery.kernel.current import current_runner
+from nursery.kernel.current import current, current_runner
+from nursery.kernel.entry import begin, drive, make_runner
 from nursery.kernel.foreign import Callback, throw_into
-from nursery.lowlevel import Task, checkpoint, current_task, in_nursery_task
+from nursery.kernel.loop import expire
+from nursery.lowlevel import Task, checkpoint, current_task, in_nursery_task, permanently_detach_coroutine_object
 
 from .broken_run import internal_error_of
 from .in_run import in_a_run
@@ -238,3 +241,58 @@ async def test_a_dialect_may_give_its_own_class_of_tasks() -> None:
     async with nursery.open_nursery() as n:
         n.start_soon(child)
     assert classes == [MyTask]
+
+
+# In a traced run
+
+
+def test_the_traced_batch_hands_foreign_awaitables_and_detached_tasks_on_as_the_plain_one_does() -> None:
+    async def detaches() -> None:
+        tasks.append(current_task())
+        await permanently_detach_coroutine_object(outcome.Value(None))
+
+    async def main() -> str:
+        with pytest.raises(TypeError, match="does not know"):
+            await Foreign()
+        async with nursery.open_nursery() as n:
+            n.start_soon(detaches)
+        return "the same"
+
+    tasks: list[Task] = []
+    for instruments in ([], [nursery.abc.Instrument()]):
+        assert nursery.run(main, instruments=instruments) == "the same"
+    for task in tasks:
+        task.coro.close()
+
+
+# A run without a main task
+
+
+def test_a_run_without_a_main_task_lasts_until_it_is_told_to_end() -> None:
+    log: list[str] = []
+
+    async def system() -> None:
+        try:
+            await nursery.sleep(0.001)
+            log.append("slept")
+            current_runner().end_soon()
+            await nursery.sleep_forever()
+        finally:
+            log.append("cancelled")
+
+    runner = make_runner(None, (), True)
+    runner.generators.install_hooks()
+    current.runner = runner
+    try:
+        begin(runner, None, (), wake_on_signals=False)
+        while runner.system_nursery is None:
+            expire(runner)
+            runner.steps_until_poll = 1
+            runner.batch(runner)
+        runner.spawn_system(system, (), None)
+        drive(runner)
+    finally:
+        current.runner = None
+        runner.close()
+    assert log == ["slept", "cancelled"]
+    assert runner.finished

@@ -725,7 +725,9 @@ def test_finalisers_are_protected() -> None:
 # Nothing is lost, nothing is torn
 
 
-def _interrupt_at_line(number: int, of_files: tuple[str, ...], main: Callable[[], Any]) -> tuple[bool, BaseException | None]:
+def _interrupt_at_line(
+    number: int, of_files: tuple[str, ...], main: Callable[[], Any]
+) -> tuple[bool, BaseException | None]:
     """Run `main` and press Ctrl-C just before the given line event in the given files; tell whether it came so far."""
     seen = 0
 
@@ -805,3 +807,18 @@ def test_an_interrupt_at_any_line_of_the_kernel_is_raised_in_the_end() -> None:
         assert isinstance(error, (KeyboardInterrupt, BaseExceptionGroup)), f"at line event {number}: {error!r}"
         interrupted += 1
     assert interrupted > 10
+
+
+def test_marking_a_wrapper_marks_what_it_wraps() -> None:
+    def inner() -> bool:
+        return currently_ki_protected()
+
+    @functools.wraps(inner)
+    def wrapper() -> bool:
+        return inner()
+
+    async def main() -> tuple[bool, bool]:
+        return wrapper(), inner()
+
+    enable_ki_protection(wrapper)
+    assert nursery.run(main) == (True, True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 import socket
+import sys
+import threading
+import time
 from collections.abc import Callable
 from math import inf
 from typing import Any
@@ -390,3 +393,33 @@ def test_the_loop_keeps_no_finished_task_alive_while_it_sleeps() -> None:
 
     nursery.run(main)
     assert alive == [False]
+
+
+# Other threads
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_busy_run_gives_way_to_other_threads_if_there_are_any(others: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    monkeypatch.setattr("nursery.kernel.loop.sleep", given.append)
+    over = threading.Event()
+    threads = [threading.Thread(target=over.wait) for _ in range(others)]
+    alone = threading.active_count() == 1
+
+    async def main() -> None:
+        end = time.monotonic() + 4 * sys.getswitchinterval()
+        while time.monotonic() < end:
+            await checkpoint()
+
+    for thread in threads:
+        thread.start()
+    try:
+        nursery.run(main)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    if others or not alone:
+        assert 1 <= len(given) <= 6
+    else:
+        assert not given

@@ -201,7 +201,7 @@ def test_the_main_task_may_be_the_untidy_one() -> None:
         n.start_soon(orphan)
         await checkpoint()
 
-    with pytest.raises(RuntimeError, match="(?i)nursery stack corrupted"):
+    with pytest.raises(RuntimeError, match=r"(?i)nursery stack corrupted"):
         nursery.run(main)
     assert ended == ["orphan"]
 

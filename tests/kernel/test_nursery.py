@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import threading
 import types
 from collections.abc import AsyncIterator, Awaitable, Generator
 from typing import Any, cast
@@ -624,3 +625,21 @@ async def test_cancelling_one_nursery_leaves_its_sibling_alone() -> None:
             second.cancel_scope.cancel()
         assert not first.cancel_scope.cancel_called
         assert len(first.child_tasks) == 1
+
+
+@in_a_run
+async def test_starting_a_child_from_a_foreign_thread_is_refused() -> None:
+    errors: list[BaseException] = []
+
+    def foreign() -> None:
+        try:
+            n.start_soon(checkpoint)
+        except RuntimeError as exc:
+            errors.append(exc)
+
+    async with nursery.open_nursery() as n:
+        thread = threading.Thread(target=foreign)
+        thread.start()
+        thread.join()
+        assert n.child_tasks == frozenset()
+    assert len(errors) == 1

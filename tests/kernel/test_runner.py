@@ -134,7 +134,9 @@ def test_a_system_task_may_be_spawned_while_system_tasks_shut_down() -> None:
     assert log == ["late"]
 
 
-@pytest.mark.parametrize("error", [ValueError("crash"), KeyboardInterrupt("crash"), ExceptionGroup("g", [OSError("crash")])])
+@pytest.mark.parametrize(
+    "error", [ValueError("crash"), KeyboardInterrupt("crash"), ExceptionGroup("g", [OSError("crash")])]
+)
 def test_a_system_task_that_crashes_ends_the_run_with_an_internal_error(error: BaseException) -> None:
     cleaned: list[str] = []
 

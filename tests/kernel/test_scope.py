@@ -9,7 +9,7 @@ import pytest
 
 import nursery
 from nursery import CancelScope
-from nursery.kernel.scope import cancelled_scope_around
+from nursery.kernel.scope import cancelled_scope_around, newest_cancellation_around
 from nursery.lowlevel import (
     Abort,
     Task,
@@ -786,3 +786,19 @@ def test_alert_equals_the_walk_up_the_chain_whatever_is_done_to_scopes(seed: int
 
     nursery.run(main, debug=True)
     assert checked > 20
+
+
+@in_a_run
+async def test_each_cancellation_has_a_later_number_than_those_before_and_shields_hide_it() -> None:
+    with CancelScope() as outer:
+        readings = [newest_cancellation_around(current_task().scope)]
+        with CancelScope() as inner:
+            inner.cancel()
+            readings.append(newest_cancellation_around(current_task().scope))
+            outer.cancel()
+            readings.append(newest_cancellation_around(current_task().scope))
+            with CancelScope(shield=True):
+                readings.append(newest_cancellation_around(current_task().scope))
+    none, first, second, shielded = readings
+    assert (none, shielded) == (0, 0)
+    assert 0 < first < second

@@ -8,8 +8,15 @@ import pytest
 
 import nursery
 from nursery import TASK_STATUS_IGNORED, CancelScope, Nursery, TaskStatus
-from nursery.lowlevel import Task, cancel_shielded_checkpoint, checkpoint, current_task, reschedule
-from nursery.lowlevel import Abort, wait_task_rescheduled
+from nursery.lowlevel import (
+    Abort,
+    Task,
+    cancel_shielded_checkpoint,
+    checkpoint,
+    current_task,
+    reschedule,
+    wait_task_rescheduled,
+)
 
 from .in_run import in_a_run, in_virtual_time
 

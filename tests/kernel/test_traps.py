@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -575,3 +576,35 @@ def test_every_trap_outside_a_run_says_where_it_must_be_called() -> None:
         coroutine = call()
         with pytest.raises(RuntimeError, match="async context"):
             coroutine.send(None)
+
+
+@in_a_run
+async def test_waking_a_task_from_a_foreign_thread_is_refused() -> None:
+    errors: list[BaseException] = []
+    tasks: list[Task] = []
+
+    async def sleeper() -> None:
+        tasks.append(current_task())
+        await wait_task_rescheduled(succeed)
+
+    def foreign() -> None:
+        wakes: list[Callable[[], None]] = [
+            lambda: reschedule(tasks[0]),
+            tasks[0].wake,
+            lambda: tasks[0].wake_with_error(ValueError()),
+        ]
+        for wake in wakes:
+            try:
+                wake()
+            except RuntimeError as exc:
+                errors.append(exc)
+
+    async with nursery.open_nursery() as n:
+        n.start_soon(sleeper)
+        await checkpoint()
+        thread = threading.Thread(target=foreign)
+        thread.start()
+        thread.join()
+        assert tasks[0].abort is not None
+        reschedule(tasks[0])
+    assert len(errors) == 3

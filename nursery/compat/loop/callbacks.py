@@ -153,15 +153,21 @@ class Callbacks(LoopState):
             runner.queue.append(ours)
             return ours  # type: ignore[no-any-return]  # it says so itself
         if factory is None:
-            return asyncio.Task(coro, loop=self, name=name, context=context, eager_start=True, **options)  # type: ignore[call-arg, arg-type]  # 3.12 and newer
+            factory = _eager
         if context is not None:
             options["context"] = context
         if name is not None and FACTORY_TAKES_ALL:
             options["name"] = name
-        task: Any = factory(self, coro, **options)
-        if name is not None and not FACTORY_TAKES_ALL and hasattr(task, "set_name"):
-            task.set_name(name)
-        return task  # type: ignore[no-any-return]  # whatever the factory makes
+        # An eager task takes its first step here, as itself and not as the task that makes it.
+        runner = self.runner
+        running, runner.current = runner.current, None
+        try:
+            made: Any = factory(self, coro, **options)
+        finally:
+            runner.current = running
+        if name is not None and not FACTORY_TAKES_ALL and hasattr(made, "set_name"):
+            made.set_name(name)
+        return made  # type: ignore[no-any-return]  # whatever the factory makes
 
     def set_task_factory(self, factory: Callable[..., Any] | None) -> None:
         """Let `factory(loop, coro, **options)` make the tasks; None for our own."""
@@ -172,6 +178,11 @@ class Callbacks(LoopState):
     def get_task_factory(self) -> Any:
         """Return the task factory, None if there is none."""
         return self._task_factory
+
+
+def _eager(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+    """Make an eager task, of asyncio's own class."""
+    return asyncio.Task(coro, loop=loop, eager_start=True, **options)  # type: ignore[call-arg]  # 3.12 and newer
 
 
 class _NoHandle(asyncio.Handle):

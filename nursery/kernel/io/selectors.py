@@ -113,3 +113,5 @@ class SelectorsDriver(Driver):
 
     def close(self) -> None:
         self._selector.close()
+        # Each interest leads back here, by `arm`.
+        self.table.clear()
