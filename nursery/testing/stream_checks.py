@@ -32,8 +32,9 @@ Call: TypeAlias = Callable[[], Awaitable[object]]
 
 # Seconds of the run's clock that one promise may take.
 PATIENCE: Final = 30.0
-# More than any buffer of a stream that is worth the name would take without being read from.
-SENDS_UNTIL_BROKEN: Final = 1_000_000
+# Bytes in a piece, and pieces: 20 MB are more than a stream's buffers take when nobody reads.
+PIECE: Final = b"x" * 1000
+PIECES_UNTIL_BROKEN: Final = 20_000
 DUPLEX_BYTES: Final = 1 << 20
 LARGEST_PIECE: Final = 1 << 14
 
@@ -243,8 +244,8 @@ async def _cancelled_close(resource: AsyncResource) -> None:
 
 
 async def _send_until_it_raises(s: SendStream) -> None:
-    for _ in range(SENDS_UNTIL_BROKEN):
-        await _send(s, b"x" * 100)
+    for _ in range(PIECES_UNTIL_BROKEN):
+        await _send(s, PIECE)
 
 
 async def _until_blocked(then: Call) -> None:

@@ -21,6 +21,7 @@ from nursery.processes.process import Process
 from nursery.streams.stapled import StapledStream
 from nursery.testing import assert_checkpoints, assert_no_checkpoints, wait_all_tasks_blocked
 
+from .conftest import open_descriptors
 from .witness import witness
 
 SLEEP = ["sleep", "100"]
@@ -439,9 +440,13 @@ PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subproce
 async def test_what_cannot_be_started_raises_and_leaves_nothing(
     command: list[str], options: dict[str, object], error: type[Exception]
 ) -> None:
-    # The fixture of this folder looks for descriptors and zombies.
-    with pytest.raises(error):
+    # The fixture of this folder looks for zombies, and for descriptors; here it is seen that those are closed while
+    # the error, and all that hangs on it, is still alive.
+    before = open_descriptors()
+    with pytest.raises(error) as caught:
         await open_process(command, **{**PIPES, **options})  # type: ignore[arg-type]  # the mistakes under test
+    assert open_descriptors() == before
+    del caught
 
 
 async def test_descriptors_that_run_out_half_way_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

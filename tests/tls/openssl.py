@@ -31,18 +31,22 @@ class Openssl:
         assert self.process.stdin is not None
         return self.process.stdin
 
-    def command(self, line: bytes) -> None:
+    def type(self, line: bytes) -> None:
+        """Let it send a line, or a server do what the line's letter means to it.
+
+        Only the first line of what it reads at once counts: let the server show that it has done the one before.
+        """
         self.stdin.write(line + b"\n")
-        self.stdin.flush()
 
     def read_until(self, pattern: bytes) -> re.Match[bytes]:
-        """Block until the output matches; call it in a thread once other tasks are to run meanwhile."""
+        """Block until the output matches, and forget it so far; in a thread if other tasks are to run meanwhile."""
         assert self.process.stdout is not None
         while not (found := re.search(pattern, self.output)):
             # One byte at a time: what it prints need not end its lines.
             byte = self.process.stdout.read(1)
             assert byte, f"openssl ended before it said {pattern!r}: {self.output!r}"
             self.output += byte
+        self.output = self.output[found.end() :]
         return found
 
 
@@ -68,7 +72,7 @@ def s_server(folder: Path, *options: str) -> Generator[tuple[Openssl, int], None
     file.write_bytes(CERTIFICATE.private_key_and_cert_chain_pem.bytes())
     where = ("-accept", "127.0.0.1:0", "-naccept", "1")
     with openssl("s_server", *where, "-cert", str(file), "-key", str(file), *options) as server:
-        port = int(server.read_until(rb"ACCEPT 127\.0\.0\.1:(\d+)")[1])
+        port = int(server.read_until(rb"ACCEPT 127\.0\.0\.1:(\d+)\s")[1])
         yield server, port
 
 

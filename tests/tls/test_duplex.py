@@ -15,7 +15,7 @@ from nursery.network.stream import SocketStream
 from nursery.testing import wait_all_tasks_blocked
 from nursery.tls.stream import PIECE, SSLStream
 from tests.tls.certificates import HOST, VERSIONS, client_context, server_context
-from tests.tls.wire import connected_pair, receive_exactly, tls_pair
+from tests.tls.wire import Wire, connected_pair, receive_exactly, tls_pair
 
 each_version = pytest.mark.parametrize("version", VERSIONS)
 
@@ -144,7 +144,7 @@ async def test_a_slow_transport_carries_both_directions(version: ssl.TLSVersion,
     client.transport_stream.at_most = server.transport_stream.at_most = at_most
     size = at_most * 50
 
-    async def exchange(stream: SSLStream[object]) -> None:  # type: ignore[type-var]  # either end
+    async def exchange(stream: SSLStream[Wire]) -> None:
         async with nursery.open_nursery() as n:
             n.start_soon(stream.send_all, b"x" * size)
             assert await receive_exactly(stream, size) == b"x" * size

@@ -18,6 +18,8 @@ from nursery.network.listener import SocketListener
 from nursery.network.listeners import open_tcp_listeners
 from nursery.network.resolver import AddressInfo
 from nursery.network.stream import SocketStream
+from nursery.resource import aclose_forcefully
+from nursery.testing import wait_all_tasks_blocked
 from nursery.tls import (
     SSLListener,
     SSLStream,
@@ -78,9 +80,7 @@ class Anywhere(HostnameResolver):
         kind = stdlib_socket.SOCK_STREAM
         return [(stdlib_socket.AF_INET, kind, stdlib_socket.IPPROTO_TCP, "", ("127.0.0.1", port))]
 
-    async def getnameinfo(
-        self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int
-    ) -> tuple[str, str]:
+    async def getnameinfo(self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int) -> tuple[str, str]:
         raise NotImplementedError
 
 
@@ -131,11 +131,11 @@ async def test_https_compatible_is_passed_on(https_compatible: bool) -> None:
             "127.0.0.1", port_of(listener), ssl_context=client_context(), https_compatible=https_compatible
         )
         server = await listener.accept()
-        async with client, server:
+        async with server:
             async with nursery.open_nursery() as n:
                 n.start_soon(client.do_handshake)
                 n.start_soon(server.do_handshake)
-            await client.transport_stream.aclose()
+            await aclose_forcefully(client)
             if https_compatible:
                 assert await server.receive_some() == b""
             else:
@@ -167,9 +167,7 @@ async def test_peers_that_send_nonsense_or_leave_do_no_harm_and_leak_nothing() -
 async def test_listeners_are_closed_with_serving_and_connections_with_their_handlers() -> None:
     before = descriptors()
     async with nursery.open_nursery() as n:
-        [listener] = await n.start(
-            functools.partial(serve_ssl_over_tcp, echo, 0, server_context(), host="127.0.0.1")
-        )
+        [listener] = await n.start(functools.partial(serve_ssl_over_tcp, echo, 0, server_context(), host="127.0.0.1"))
         stream = await open_ssl_over_tcp_stream("127.0.0.1", port_of(listener), ssl_context=client_context())
         await stream.send_all(b"x")
         assert await stream.receive_some() == b"x"
@@ -215,7 +213,7 @@ async def test_closing_a_listener_closes_that_of_the_transport_and_wakes_who_wai
 
     async with nursery.open_nursery() as n:
         n.start_soon(accept)
-        await nursery.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
         await listener.aclose()
     assert transport_listener.socket.fileno() == -1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket as stdlib_socket
 import ssl
 import threading
@@ -13,12 +14,15 @@ import pytest
 
 import nursery
 from nursery import BrokenResourceError
+from nursery.network.listener import SocketListener
 from nursery.network.sockets import from_stdlib_socket
 from nursery.network.stream import SocketStream
 from nursery.tls.connect import open_ssl_over_tcp_stream
+from nursery.tls.listener import SSLListener
 from nursery.tls.serve import open_ssl_over_tcp_listeners
 from nursery.tls.stream import SSLStream
 from tests.tls.certificates import HOST, OF_ANOTHER_HOST, VERSIONS, client_context, server_context
+from tests.tls.gate import Gate
 from tests.tls.openssl import needs_openssl, s_client, s_server
 from tests.tls.wire import receive_exactly
 
@@ -75,6 +79,13 @@ def echo(tls: ssl.SSLSocket) -> None:
     with contextlib.suppress(OSError):
         # Which of the two has gone first is left open.
         tls.unwrap()
+
+
+def port_of(listener: SSLListener[SocketStream]) -> int:
+    assert isinstance(listener.transport_listener, SocketListener)
+    port = listener.transport_listener.socket.getsockname()[1]
+    assert isinstance(port, int)
+    return port
 
 
 # ssl.SSLSocket
@@ -144,7 +155,7 @@ async def test_the_standard_librarys_server_that_just_leaves_has_truncated(versi
 async def test_the_standard_librarys_server_is_told_that_its_certificate_is_no_good() -> None:
     def fail(sock: stdlib_socket.socket) -> None:
         # In TLS 1.3 the server has finished when the alert comes.
-        with pytest.raises(ssl.SSLError, match="(?i)alert"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
             at_server(server_context(OF_ANOTHER_HOST), lambda tls: print(tls.recv(1)))(sock)
 
     with peer(fail) as transport:
@@ -184,12 +195,12 @@ async def test_a_client_talks_to_openssl_s_server(version: ssl.TLSVersion, tmp_p
 @each_version
 async def test_a_server_talks_to_openssl_s_client(version: ssl.TLSVersion, tmp_path: Path) -> None:
     [listener] = await open_ssl_over_tcp_listeners(0, server_context(), host="127.0.0.1")
-    port = listener.transport_listener.socket.getsockname()[1]
+    port = port_of(listener)
     async with listener:
         options = ("-tls1_2",) if version is ssl.TLSVersion.TLSv1_2 else ("-tls1_3",)
         with s_client(tmp_path, port, "-quiet", *options) as client:
             stream = await listener.accept()
-            client.command(b"hello")
+            client.type(b"hello")
             assert await receive_exactly(stream, 6) == b"hello\n"
             await stream.send_all(b"hello yourself")
             await stream.aclose()
@@ -201,7 +212,7 @@ async def test_a_server_talks_to_openssl_s_client(version: ssl.TLSVersion, tmp_p
 @needs_openssl
 async def test_openssl_s_client_refuses_a_certificate_for_another_host(tmp_path: Path) -> None:
     [listener] = await open_ssl_over_tcp_listeners(0, server_context(OF_ANOTHER_HOST), host="127.0.0.1")
-    port = listener.transport_listener.socket.getsockname()[1]
+    port = port_of(listener)
     async with listener:
         with s_client(tmp_path, port, "-quiet") as client:
             async with await listener.accept() as stream:
@@ -214,33 +225,50 @@ async def test_openssl_s_client_refuses_a_certificate_for_another_host(tmp_path:
 
 
 @needs_openssl
-async def test_a_key_update_that_wants_an_answer_gets_it_with_the_next_data(tmp_path: Path) -> None:
+@pytest.mark.parametrize("letter", [b"k", b"K"], ids=["new keys of the server's", "new keys of both"])
+async def test_new_keys_in_the_middle_of_a_connection_are_nobodys_business(letter: bytes, tmp_path: Path) -> None:
     with s_server(tmp_path) as (server, port):
-        transport = await nursery.open_tcp_stream("127.0.0.1", port)
-        async with SSLStream(transport, client_context(), server_hostname=HOST) as stream:
+        gate = Gate(await nursery.open_tcp_stream("127.0.0.1", port))
+        async with SSLStream(gate, client_context(), server_hostname=HOST) as stream:
             await stream.do_handshake()
+            # The session tickets, in however many pieces.
+            server.type(b"go")
+            assert await receive_exactly(stream, 3) == b"go\n"
             for _ in range(3):
-                server.command(b"K")
-                server.command(b"new keys")
-                assert await receive_exactly(stream, 9) == b"new keys\n"
-                await stream.send_all(b"I see\n")
-            await nursery.to_thread.run_sync(server.read_until, b"(I see\n(.|\n)*){3}")
+                receives = gate.receives
+                async with nursery.open_nursery() as n:
+
+                    async def receive() -> None:
+                        assert await receive_exactly(stream, 6) == b"hello\n"
+
+                    n.start_soon(receive)
+                    server.type(letter)
+                    await gate.until(lambda: gate.receives > receives)  # noqa: B023  # awaited in the same round
+                    server.type(b"hello")
+                await stream.send_all(b"hello yourself\n")
+                await nursery.to_thread.run_sync(server.read_until, b"hello yourself\n")
 
 
 @needs_openssl
-async def test_a_client_is_asked_for_its_certificate_after_the_handshake(tmp_path: Path) -> None:
+async def test_a_receive_answers_a_request_for_a_certificate_after_the_handshake(tmp_path: Path) -> None:
     context = client_context()
     context.post_handshake_auth = True
     with s_server(tmp_path, "-verify", "1") as (server, port):
-        transport = await nursery.open_tcp_stream("127.0.0.1", port)
-        async with SSLStream(transport, context, server_hostname=HOST) as stream:
+        gate = Gate(await nursery.open_tcp_stream("127.0.0.1", port))
+        async with SSLStream(gate, context, server_hostname=HOST) as stream:
             await stream.do_handshake()
-            server.command(b"c")
-            server.command(b"who are you?")
-            # The receive has to answer before it can return.
-            assert await receive_exactly(stream, 13) == b"who are you?\n"
-            await stream.send_all(b"nobody\n")
-            await nursery.to_thread.run_sync(server.read_until, b"nobody")
+            sends = gate.sends
+            async with nursery.open_nursery() as n:
+
+                async def receive() -> None:
+                    assert await receive_exactly(stream, 6) == b"hello\n"
+
+                n.start_soon(receive)
+                server.type(b"c")
+                await gate.until(lambda: gate.sends > sends)
+                server.type(b"hello")
+            await stream.send_all(b"hello yourself\n")
+            await nursery.to_thread.run_sync(server.read_until, b"hello yourself\n")
 
 
 async def test_open_ssl_over_tcp_stream_is_refused_by_a_server_without_tls() -> None:
@@ -250,9 +278,7 @@ async def test_open_ssl_over_tcp_stream_is_refused_by_a_server_without_tls() -> 
             pass
 
     async with nursery.open_nursery() as n:
-        [listener] = await n.start(lambda task_status: nursery.serve_tcp(
-            speak_plainly, 0, host="127.0.0.1", task_status=task_status
-        ))
+        [listener] = await n.start(functools.partial(nursery.serve_tcp, speak_plainly, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
         stream = await open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=client_context())
         async with stream:

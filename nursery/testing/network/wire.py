@@ -78,11 +78,11 @@ class Wire:
             if segment.due > now:
                 self._aim(segment.due)
                 return
+            if self._tries > RETRIES:
+                self.source.fail(errno.ETIMEDOUT)
+                return
             if not self._gets_through(segment):
                 self._tries += 1
-                if self._tries > RETRIES:
-                    self.source.fail(errno.ETIMEDOUT)
-                    return
                 segment.due = now + min(FIRST_RETRY * 2.0 ** (self._tries - 1), LONGEST_RETRY)
                 continue
             self._tries = 0
