@@ -10,6 +10,9 @@ from .channels.memory import (
     MemorySendChannel,
     open_memory_channel,
 )
+from .files.opening import open_file
+from .files.path import Path, PosixPath
+from .files.wrapper import wrap_file
 from .kernel.entry import run
 from .kernel.errors import (
     BrokenResourceError,
@@ -32,7 +35,10 @@ from .network.listeners import open_tcp_listeners
 from .network.serve import serve_listeners, serve_tcp
 from .network.stream import SocketStream
 from .network.unix import open_unix_socket
+from .processes.process import Process
+from .processes.running import run_process
 from .resource import aclose_forcefully
+from .signals import open_signal_receiver
 from .streams.stapled import StapledStream
 from .sync import (
     CapacityLimiter,
@@ -71,6 +77,9 @@ __all__ = [
     "NeedHandshakeError",
     "Nursery",
     "NurseryDeprecationWarning",
+    "Path",
+    "PosixPath",
+    "Process",
     "RunFinishedError",
     "Semaphore",
     "SocketListener",
@@ -90,12 +99,15 @@ __all__ = [
     "lowlevel",
     "move_on_after",
     "move_on_at",
+    "open_file",
     "open_memory_channel",
     "open_nursery",
+    "open_signal_receiver",
     "open_tcp_listeners",
     "open_tcp_stream",
     "open_unix_socket",
     "run",
+    "run_process",
     "serve_listeners",
     "serve_tcp",
     "sleep",
@@ -103,6 +115,7 @@ __all__ = [
     "sleep_until",
     "socket",
     "to_thread",
+    "wrap_file",
 ]
 
 # Tracebacks, reprs and pickles show the public name: nursery.Cancelled, wherever the file lies.

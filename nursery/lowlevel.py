@@ -23,6 +23,8 @@ from .kernel.traps import (
     wait_task_rescheduled,
 )
 from .network.resolver import encode_hostname
+from .processes.opening import open_process
+from .streams.fd_stream import FdStream
 from .threads.cache import start_thread_soon
 
 # trio's name for the type of an abort function's argument.
@@ -30,6 +32,7 @@ RaiseCancelT = RaiseCancel
 
 __all__ = [
     "Abort",
+    "FdStream",
     "IOStatistics",
     "ParkingLot",
     "ParkingLotStatistics",
@@ -56,6 +59,7 @@ __all__ = [
     "in_nursery_run",
     "in_nursery_task",
     "notify_closing",
+    "open_process",
     "permanently_detach_coroutine_object",
     "reattach_detached_coroutine_object",
     "remove_instrument",

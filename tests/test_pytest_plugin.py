@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import hypothesis  # noqa: F401  # loaded here, once, and not in the time of each test whose program needs it
 import pytest
 
 import nursery.pytest_plugin as plugin

@@ -169,7 +169,6 @@ class SSLStream(Stream, Generic[TransportT]):
                 return b""
             engine = self._engine
             outgoing = engine.outgoing
-            data: bytes | Literal[Step.NEED_INPUT] = NEED_INPUT
             if not engine.starved:
                 runner = current.runner
                 task = None if runner is None else runner.current
@@ -178,7 +177,7 @@ class SSLStream(Stream, Generic[TransportT]):
                 if task.alert:
                     task.raise_if_interrupted()
                 data = engine.read(max_bytes)
-                if data is not NEED_INPUT and not outgoing.pending:
+                if data is not NEED_INPUT:
                     if task.budget > 0:
                         task.budget -= 1
                     else:
@@ -187,10 +186,9 @@ class SSLStream(Stream, Generic[TransportT]):
                     return data
             while True:
                 if outgoing.pending:
-                    # An answer to what was not data.
+                    # The answer to something that was not data.  With data in hand it can wait until here: if it could
+                    # not be sent, the data would be lost (test_data_is_not_lost_with_the_answer_to_something_else).
                     await self._flush()
-                    if data is not NEED_INPUT:
-                        return data
                 elif self._fetching:
                     await self._wait_for_change()
                 else:
@@ -206,7 +204,7 @@ class SSLStream(Stream, Generic[TransportT]):
                     else:
                         engine.feed_eof()
                 data = engine.read(max_bytes)
-                if data is not NEED_INPUT and not outgoing.pending:
+                if data is not NEED_INPUT:
                     return data
         except ssl.SSLError as exc:
             raise await self._broken(exc) from exc
@@ -267,8 +265,7 @@ class SSLStream(Stream, Generic[TransportT]):
                 start += len(piece)
                 if start == size:
                     return
-                if self._state is not OPEN:
-                    self._raise_unusable()
+                # What has happened to the stream meanwhile, closing above all, the engine or the transport will say.
                 piece = memoryview(data)[start : start + PIECE]
         except ssl.SSLError as exc:
             raise await self._broken(exc) from exc

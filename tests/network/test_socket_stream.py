@@ -19,7 +19,7 @@ from nursery.resource import aclose_forcefully
 from nursery.testing import assert_checkpoints, wait_all_tasks_blocked
 from tests.network.loopback import Counting, needs_ipv6, needs_unix, raw, tcp_pair, unix_pair
 
-FAR_TOO_MUCH = b"x" * 20_000_000
+FAR_TOO_MUCH = b"x" * 8_000_000
 
 
 async def receive_exactly(stream: SocketStream, count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A stream that counts what goes through it, and whose receives can be held up."""
+"""A stream that counts what goes through it, and whose two directions can be held up."""
 
 from __future__ import annotations
 
@@ -17,11 +17,27 @@ class Gate(Stream):
         self.sends = 0
         self.receives = 0
         self.hold_after_send = False
-        self._open = nursery.Event()
-        self._open.set()
+        self._receiving = nursery.Event()
+        self._receiving.set()
+        self._sending = nursery.Event()
+        self._sending.set()
+        self._waiting = nursery.Event()
+        self._waiting.set()
 
     def open(self) -> None:
-        self._open.set()
+        """Let everything pass."""
+        for event in (self._receiving, self._sending, self._waiting):
+            event.set()
+
+    def hold_sends(self) -> None:
+        self._sending = nursery.Event()
+
+    def hold_waits(self) -> None:
+        """Hold up who waits for room."""
+        self._waiting = nursery.Event()
+
+    def release_waits(self) -> None:
+        self._waiting.set()
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Return when `true()` is, which another process decides."""
@@ -30,17 +46,19 @@ class Gate(Stream):
                 await nursery.sleep(0.001)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.inner.send_all(data)
         self.sends += 1
+        await self._sending.wait()
+        await self.inner.send_all(data)
         if self.hold_after_send:
             self.hold_after_send = False
-            self._open = nursery.Event()
+            self._receiving = nursery.Event()
 
     async def wait_send_all_might_not_block(self) -> None:
+        await self._waiting.wait()
         await self.inner.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await self._open.wait()
+        await self._receiving.wait()
         data = await self.inner.receive_some(max_bytes)
         self.receives += 1
         return data

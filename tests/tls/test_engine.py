@@ -220,6 +220,26 @@ def test_write_takes_any_form_of_bytes(version: ssl.TLSVersion, form: type) -> N
     assert server.read(100) == b"some bytes"
 
 
+def test_a_write_that_is_taken_in_parts_goes_on_where_it_stopped(version: ssl.TLSVersion) -> None:
+    client, server = open_pair(version)
+    whole = client._write
+    calls = 0
+
+    def part(data: bytes | bytearray | memoryview) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise ssl.SSLWantReadError
+        return whole(data[:4])
+
+    client._write = part
+    assert client.write(b"0123456789") is NEED_INPUT
+    assert client.write(b"0123456789") is DONE
+    assert client.write(b"abc") is DONE
+    carry(client, server)
+    assert read_all(server) == b"0123456789abc"
+
+
 def test_read_returns_no_more_than_it_was_asked_for(version: ssl.TLSVersion) -> None:
     client, server = open_pair(version)
     transfer(client, server, b"0123456789")

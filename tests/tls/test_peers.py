@@ -17,6 +17,7 @@ from nursery import BrokenResourceError
 from nursery.network.listener import SocketListener
 from nursery.network.sockets import from_stdlib_socket
 from nursery.network.stream import SocketStream
+from nursery.testing import wait_all_tasks_blocked
 from nursery.tls.connect import open_ssl_over_tcp_stream
 from nursery.tls.listener import SSLListener
 from nursery.tls.serve import open_ssl_over_tcp_listeners
@@ -269,6 +270,60 @@ async def test_a_receive_answers_a_request_for_a_certificate_after_the_handshake
                 server.type(b"hello")
             await stream.send_all(b"hello yourself\n")
             await nursery.to_thread.run_sync(server.read_until, b"hello yourself\n")
+
+
+@needs_openssl
+async def test_data_goes_behind_an_answer_that_is_stuck(tmp_path: Path) -> None:
+    # Two tasks send on one transport then, in the order of the records.
+    context = client_context()
+    context.post_handshake_auth = True
+    with s_server(tmp_path, "-verify", "1") as (server, port):
+        gate = Gate(await nursery.open_tcp_stream("127.0.0.1", port))
+        async with SSLStream(gate, context, server_hostname=HOST) as stream:
+            await stream.do_handshake()
+            sends = gate.sends
+            gate.hold_sends()
+            async with nursery.open_nursery() as n:
+
+                async def receive() -> None:
+                    assert await receive_exactly(stream, 6) == b"hello\n"
+
+                n.start_soon(receive)
+                server.type(b"c")
+                await gate.until(lambda: gate.sends > sends)
+                n.start_soon(stream.send_all, b"behind it\n")
+                await wait_all_tasks_blocked()
+                assert gate.sends == sends + 1
+                gate.open()
+                await nursery.to_thread.run_sync(server.read_until, b"behind it\n")
+                server.type(b"hello")
+
+
+@needs_openssl
+async def test_data_is_not_lost_with_the_answer_to_something_else(tmp_path: Path) -> None:
+    context = client_context()
+    context.post_handshake_auth = True
+    with s_server(tmp_path, "-verify", "1") as (server, port):
+        gate = Gate(await nursery.open_tcp_stream("127.0.0.1", port))
+        stream = SSLStream(gate, context, server_hostname=HOST)
+        await stream.do_handshake()
+        server.type(b"go")
+        assert await receive_exactly(stream, 3) == b"go\n"
+        server.type(b"c")
+        # The request is fed, not yet read.
+        stream._engine.feed(await gate.receive_some())
+        server.type(b"hello")
+        stream._engine.feed(await gate.receive_some())
+        gate.hold_sends()
+        with nursery.fail_after(5):
+            assert await stream.receive_some() == b"hello\n"
+        # It goes before the next receive.
+        gate.open()
+        sends = gate.sends
+        with nursery.move_on_after(0.001):
+            await stream.receive_some()
+        assert gate.sends == sends + 1
+        await stream.aclose()
 
 
 async def test_open_ssl_over_tcp_stream_is_refused_by_a_server_without_tls() -> None:

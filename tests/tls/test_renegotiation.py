@@ -133,3 +133,42 @@ async def test_a_send_that_is_cancelled_in_the_middle_of_a_handshake_breaks_the_
                 await stream.send_all(b"something else")
             n.cancel_scope.cancel()
         await stream.aclose()
+
+
+async def test_an_answer_waits_for_one_who_waits_for_room_and_the_other_way_round(tmp_path: Path) -> None:
+    # To the transport both are a send.
+    with s_server(tmp_path) as (server, port):
+        gate = Gate(SocketStream(from_stdlib_socket(connect(port))))
+        async with SSLStream(gate, client_context(TLS_1_2), server_hostname=HOST) as stream:
+            await stream.do_handshake()
+            sends, receives = gate.sends, gate.receives
+            async with nursery.open_nursery() as n:
+
+                async def receive() -> None:
+                    assert await receive_exactly(stream, 5) == b"over\n"
+
+                gate.hold_waits()
+                n.start_soon(receive)
+                n.start_soon(stream.wait_send_all_might_not_block)
+                server.type(b"R")
+                await gate.until(lambda: gate.receives > receives)
+                await wait_all_tasks_blocked()
+                assert gate.sends == sends
+                # Now the answer goes out, and is stuck itself.
+                gate.hold_sends()
+                gate.release_waits()
+                await gate.until(lambda: gate.sends > sends)
+                ready = nursery.Event()
+
+                async def wait() -> None:
+                    await stream.wait_send_all_might_not_block()
+                    ready.set()
+
+                n.start_soon(wait)
+                await wait_all_tasks_blocked()
+                assert not ready.is_set()
+                gate.open()
+                await ready.wait()
+                # The handshake takes one more send of the receiver's.
+                await gate.until(lambda: gate.sends >= sends + 2)
+                server.type(b"over")
