@@ -3,6 +3,8 @@
 This is the native API, under trio's names; the asyncio dialect is in `nursery.compat`.
 """
 
+from typing import TYPE_CHECKING
+
 from . import abc, from_thread, lowlevel, socket, to_thread
 from .channels.memory import (
     MemoryChannelStatistics,
@@ -54,6 +56,12 @@ from .sync import (
 )
 from .timeouts import fail_after, fail_at, move_on_after, move_on_at, sleep, sleep_forever, sleep_until
 
+if TYPE_CHECKING:
+    from .tls.connect import open_ssl_over_tcp_stream
+    from .tls.listener import SSLListener
+    from .tls.serve import open_ssl_over_tcp_listeners, serve_ssl_over_tcp
+    from .tls.stream import SSLStream
+
 __all__ = [
     "TASK_STATUS_IGNORED",
     "BrokenResourceError",
@@ -81,6 +89,8 @@ __all__ = [
     "PosixPath",
     "Process",
     "RunFinishedError",
+    "SSLListener",
+    "SSLStream",
     "Semaphore",
     "SocketListener",
     "SocketStream",
@@ -103,12 +113,15 @@ __all__ = [
     "open_memory_channel",
     "open_nursery",
     "open_signal_receiver",
+    "open_ssl_over_tcp_listeners",
+    "open_ssl_over_tcp_stream",
     "open_tcp_listeners",
     "open_tcp_stream",
     "open_unix_socket",
     "run",
     "run_process",
     "serve_listeners",
+    "serve_ssl_over_tcp",
     "serve_tcp",
     "sleep",
     "sleep_forever",
@@ -118,9 +131,32 @@ __all__ = [
     "wrap_file",
 ]
 
-# Tracebacks, reprs and pickles show the public name: nursery.Cancelled, wherever the file lies.
+# TLS loads ssl, which a program without TLS need not wait for: found when first asked for.
+_LATE = ("SSLListener", "SSLStream", "open_ssl_over_tcp_listeners", "open_ssl_over_tcp_stream", "serve_ssl_over_tcp")
+
+
+def _show_as_public(thing: object) -> None:
+    """Let tracebacks, reprs and pickles show the public name: nursery.Cancelled, wherever the file lies."""
+    if isinstance(thing, type) and thing.__module__.startswith(f"{__name__}."):
+        thing.__module__ = __name__
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import tls
+
+    for late in _LATE:
+        globals()[late] = thing = getattr(tls, late)
+        _show_as_public(thing)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})
+
+
 for _name in __all__:
-    _public = globals()[_name]
-    if isinstance(_public, type) and _public.__module__.startswith(__name__):
-        _public.__module__ = __name__
-del _name, _public
+    if _name not in _LATE:
+        _show_as_public(globals()[_name])
+del _name

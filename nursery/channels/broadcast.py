@@ -125,47 +125,6 @@ class _State(Generic[T]):
         )
 
 
-class open_broadcast_channel(Generic[T]):
-    """Open a channel whose every receiver gets every value, and return its sending handle.
-
-    Arguments: max_buffer_size is how many values a receiver may lag behind: an int of at least 1, math.inf for no
-    limit.  when_full says what happens when a receiver lags further: "wait" lets `send` wait for it, so the slowest
-    receiver sets the pace; "drop_oldest" drops the oldest value that this receiver has not received, for this receiver
-    alone, and counts it in the receiver's `missed`.
-
-    Receivers come from `subscribe()`, at any time, and get what is sent from then on.  What is sent while there is no
-    receiver goes nowhere.
-
-    Raises TypeError or ValueError for a size or a policy that is none.  Not a cancel point.
-
-    Example::
-
-        send = nursery.open_broadcast_channel[str](10)
-
-        async def listener(name: str) -> None:
-            with send.subscribe() as news:
-                async for item in news:
-                    print(name, item)
-    """
-
-    # A class, since only a class can be subscripted with a type; what the call returns is the handle.
-    __slots__ = ()
-
-    def __new__(  # type: ignore[misc]  # it returns the handle and not an instance, and is called as a function
-        cls, max_buffer_size: int | float, *, when_full: WhenFull = "wait"
-    ) -> BroadcastSendChannel[T]:
-        if not isinstance(max_buffer_size, int) and max_buffer_size != inf:
-            raise TypeError(f"max_buffer_size must be an integer or math.inf, not {max_buffer_size!r}")
-        if max_buffer_size < 1:
-            raise ValueError(f"max_buffer_size must be >= 1, not {max_buffer_size}: each receiver has a buffer")
-        if when_full not in ("wait", "drop_oldest"):
-            raise ValueError(f"when_full must be 'wait' or 'drop_oldest', not {when_full!r}")
-        return BroadcastSendChannel._create(_State(max_buffer_size, when_full))
-
-    def __init__(self, max_buffer_size: int | float, *, when_full: WhenFull = "wait") -> None: ...
-
-
-@final
 class BroadcastSendChannel(SendChannel[SendType]):
     """The sending handle of a broadcast channel; made by `open_broadcast_channel` and `clone`.
 
@@ -273,6 +232,46 @@ class BroadcastSendChannel(SendChannel[SendType]):
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedResourceError(_CLOSED)
+
+
+class open_broadcast_channel(BroadcastSendChannel[T]):
+    """Open a channel whose every receiver gets every value, and return its sending handle.
+
+    Arguments: max_buffer_size is how many values a receiver may lag behind: an int of at least 1, math.inf for no
+    limit.  when_full says what happens when a receiver lags further: "wait" lets `send` wait for it, so the slowest
+    receiver sets the pace; "drop_oldest" drops the oldest value that this receiver has not received, for this receiver
+    alone, and counts it in the receiver's `missed`.
+
+    Receivers come from `subscribe()`, at any time, and get what is sent from then on.  What is sent while there is no
+    receiver goes nowhere.
+
+    Raises TypeError or ValueError for a size or a policy that is none.  Not a cancel point.
+
+    Example::
+
+        send = nursery.open_broadcast_channel[str](10)
+
+        async def listener(name: str) -> None:
+            with send.subscribe() as news:
+                async for item in news:
+                    print(name, item)
+    """
+
+    # A class, since only a class can be subscripted with a type; what the call returns is the handle.
+    __slots__ = ()
+
+    def __new__(  # type: ignore[misc]  # it returns a plain handle and not an instance, and is called as a function
+        cls, max_buffer_size: int | float, *, when_full: WhenFull = "wait"
+    ) -> BroadcastSendChannel[T]:
+        if not isinstance(max_buffer_size, int) and max_buffer_size != inf:
+            raise TypeError(f"max_buffer_size must be an integer or math.inf, not {max_buffer_size!r}")
+        if max_buffer_size < 1:
+            raise ValueError(f"max_buffer_size must be >= 1, not {max_buffer_size}: each receiver has a buffer")
+        if when_full not in ("wait", "drop_oldest"):
+            raise ValueError(f"when_full must be 'wait' or 'drop_oldest', not {when_full!r}")
+        return BroadcastSendChannel._create(_State(max_buffer_size, when_full))
+
+    def __init__(self, max_buffer_size: int | float, *, when_full: WhenFull = "wait") -> None: ...
 
 
 @final

@@ -4,6 +4,10 @@ Invariant: a task of its own iterates the generator from its first step to its e
 nothing but a channel.  The generator advances only for a `receive` that is waiting: one step for each demand.  A
 demand that is withdrawn (its `receive` was cancelled) when the step is under way already leaves that step's value to
 the next `receive`, which then makes no demand of its own.
+
+While the generator sleeps at a `yield`, its task waits outside the scopes that the generator has open: a timeout in
+the generator takes effect when it goes on, not in the wait, from where it would cancel the consumer; and a shield in
+the generator does not keep the task from being told that the consumer has left.
 """
 
 from __future__ import annotations
@@ -14,8 +18,11 @@ from functools import wraps
 from types import TracebackType
 from typing import Final, Generic, NoReturn, ParamSpec, Self, TypeVar, final
 
+from ..kernel.current import current_task
 from ..kernel.errors import BrokenResourceError, Cancelled, WouldBlock
 from ..kernel.nursery import TASK_STATUS_IGNORED, TaskStatus, open_nursery
+from ..kernel.scope import CancelScope
+from ..kernel.task import Task
 from ..kernel.traps import checkpoint_if_cancelled
 from ..sync.semaphore import Semaphore
 from .abstract import ReceiveChannel
@@ -138,8 +145,11 @@ async def _iterate(
     with send:
         try:
             task_status.started()
+            task = current_task()
+            outside = task.scope
             while True:
-                await demand.acquire()
+                with _InScope(task, outside):
+                    await demand.acquire()
                 if not send.statistics().open_receive_channels:
                     # Nobody could receive the value: do not make the generator work for it.
                     return
@@ -148,11 +158,36 @@ async def _iterate(
                 except StopAsyncIteration:
                     return
                 try:
-                    await send.send(value)
+                    with _InScope(task, outside):
+                        await send.send(value)
                 except BrokenResourceError:
                     return
         finally:
             await _close(agen)
+
+
+class _InScope:
+    """A context manager inside which a task is where it was before the generator entered scopes."""
+
+    __slots__ = ("_inside", "_outside", "_task")
+
+    def __init__(self, task: Task, outside: CancelScope | None) -> None:
+        self._task = task
+        self._outside = outside
+
+    def __enter__(self) -> None:
+        self._inside = self._task.scope
+        self._go(self._outside)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._go(self._inside)
+
+    def _go(self, scope: CancelScope | None) -> None:
+        if self._task.scope is not scope:
+            self._task.scope = scope
+            self._task.refresh()
 
 
 async def _close(agen: AsyncGenerator[T, None]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
 from ..kernel.nursery import explain_uncallable, open_nursery
+from ..kernel.traps import checkpoint_if_cancelled
 
 T = TypeVar("T")
 T1 = TypeVar("T1")
@@ -73,6 +74,7 @@ async def gather(*fns: Callable[[], Awaitable[object]]) -> tuple[object, ...]:
     """
     for fn in fns:
         explain_uncallable(fn)
+    await checkpoint_if_cancelled()
     results: list[Any] = [None] * len(fns)
 
     async def call(place: int, fn: Callable[[], Awaitable[object]]) -> None:

@@ -181,6 +181,7 @@ def _begin(
 
 
 async def _run(handle: Handle[T], nursery: Nursery, coro: Awaitable[T]) -> None:
+    failure: BaseException | None = None
     try:
         with handle._scope:
             handle._value = await coro
@@ -202,7 +203,7 @@ async def _run(handle: Handle[T], nursery: Nursery, coro: Awaitable[T]) -> None:
         handle._end("returned" if handle._status == "returned" else "cancelled")
     finally:
         # The error's traceback holds this frame, and the handle the error.
-        del handle
+        del handle, failure
 
 
 __all__ = ["Handle", "HandleStatus", "TaskCancelledError", "TaskFailedError", "spawn"]

@@ -16,7 +16,7 @@ from typing import Generic, Self, TypeVar, final
 
 from ..kernel.nursery import Nursery, open_nursery
 from ..kernel.parking import ParkingLot
-from ..kernel.traps import checkpoint
+from ..kernel.traps import checkpoint, checkpoint_if_cancelled
 from ..sync.semaphore import Semaphore
 
 ItemT = TypeVar("ItemT")
@@ -40,6 +40,7 @@ async def map_bounded(
         pages = await nursery.map_bounded(fetch, urls, limit=10)
     """
     slots = _slots(limit)
+    await checkpoint_if_cancelled()
     results: dict[int, ResultT] = {}
 
     async def call(place: int, item: ItemT) -> None:

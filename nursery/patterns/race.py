@@ -11,6 +11,7 @@ from typing import TypeVar, overload
 
 from ..kernel.errors import Cancelled
 from ..kernel.nursery import Nursery, explain_uncallable, open_nursery
+from ..kernel.traps import checkpoint_if_cancelled
 
 T = TypeVar("T")
 T1 = TypeVar("T1")
@@ -59,6 +60,7 @@ async def race(*fns: Callable[[], Awaitable[object]]) -> object:
         raise ValueError("a race needs at least one function: there would be no result to return")
     for fn in fns:
         explain_uncallable(fn)
+    await checkpoint_if_cancelled()
     results: list[object] = []
     errors: list[Exception] = []
 

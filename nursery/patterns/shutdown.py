@@ -10,9 +10,9 @@ Who may ask: `is_closing()`, `await until_closing()`, a block inside `stop_when_
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator
 from math import inf
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar, final
 from weakref import WeakKeyDictionary, ref
 
@@ -95,9 +95,9 @@ async def until_closing() -> None:
     await park(task, opted_in.abort)
 
 
-@contextmanager
-def stop_when_closing() -> Generator[CancelScope, None, None]:
-    """Return a context manager that cancels its block as soon as a scope around it is asked to shut down.
+@final
+class stop_when_closing:
+    """A context manager that cancels its block as soon as a scope around it is asked to shut down.
 
     It gives the block's scope, whose `cancelled_caught` says whether that happened.  For waiting that has no end of
     its own, such as accepting connections; what should be finished in order belongs outside the block.
@@ -109,15 +109,26 @@ def stop_when_closing() -> Generator[CancelScope, None, None]:
                 await nursery.serve_tcp(handler, 80, handler_nursery=handlers)
             # No new connections, but those that are there are served until the grace is over.
     """
-    with CancelScope() as scope:
+
+    # A class, not a generator function: type checkers are to know that it may end the block.
+    __slots__ = ("_opted_in", "_scope")
+
+    def __init__(self) -> None:
+        self._scope = CancelScope()
+
+    def __enter__(self) -> CancelScope:
+        scope = self._scope.__enter__()
         if _sees_closing(scope):
             _stop(scope)
-        stoppable = _opted_in().scopes
-        stoppable[scope] = None
-        try:
-            yield scope
-        finally:
-            del stoppable[scope]
+        self._opted_in = _opted_in()
+        self._opted_in.scopes[scope] = None
+        return scope
+
+    def __exit__(
+        self, etype: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool:
+        del self._opted_in.scopes[self._scope]
+        return self._scope.__exit__(etype, exc, tb)
 
 
 def each_until_closing(source: AsyncIterable[T]) -> AsyncIterator[T]:

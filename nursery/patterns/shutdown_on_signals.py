@@ -9,10 +9,8 @@ from __future__ import annotations
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any, Final
+from types import FrameType, TracebackType
+from typing import Any, Final, final
 
 from ..kernel.errors import RunFinishedError
 from ..kernel.inbox import current_run_token
@@ -22,17 +20,17 @@ from .shutdown import shutdown
 DEFAULT_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-@contextmanager
-def shutdown_on_signals(*signals: signal.Signals | int, grace: float) -> Generator[CancelScope, None, None]:
-    """Return a context manager whose block is shut down when a signal arrives.
+@final
+class shutdown_on_signals:
+    """A context manager whose block is shut down when a signal arrives.
 
     Arguments: signals are those to act on, SIGTERM and SIGINT if none are given.  grace is how many seconds of the
     run's clock the block may take from then on, see `shutdown`.
 
     The first signal asks the block to close, with `shutdown(scope, grace=grace)`; a second one cancels it at once.  It
-    gives the block's scope.  In a block that was ended by the cancellation, `scope.cancelled_caught` is True.
+    gives the block's scope; if the cancellation was what ended the block, `scope.cancelled_caught` is True.
 
-    Raises RuntimeError outside the main thread, ValueError for a negative grace.
+    Raises ValueError for a negative grace; on entry RuntimeError outside the main thread.
 
     Example::
 
@@ -40,46 +38,79 @@ def shutdown_on_signals(*signals: signal.Signals | int, grace: float) -> Generat
             with nursery.shutdown_on_signals(grace=10):
                 await serve()
     """
-    if not grace >= 0:
-        raise ValueError(f"grace must be non-negative, in seconds, not {grace!r}")
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("shutdown_on_signals() works in the main thread alone: that is where Python handles signals")
-    token = current_run_token()
-    pending: deque[int] = deque()
-    requested = False
 
-    def arrived() -> None:
-        nonlocal requested
-        if not pending:
-            # The block was left meanwhile.
-            return
-        name = signal.Signals(pending.popleft()).name
-        if requested:
-            shutdown(scope, grace=0, reason=f"received a second signal, {name}")
-        else:
-            requested = True
-            shutdown(scope, grace=grace, reason=f"received {name}")
+    # A class, not a generator function: type checkers are to know that it may end the block.
+    __slots__ = ("_before", "_grace", "_pending", "_requested", "_scope", "_signals", "_token")
 
-    def handle(signum: int, frame: FrameType | None) -> None:
-        pending.append(signum)
+    def __init__(self, *signals: signal.Signals | int, grace: float) -> None:
+        if not grace >= 0:
+            raise ValueError(f"grace must be non-negative, in seconds, not {grace!r}")
+        self._signals = tuple(dict.fromkeys(signals or DEFAULT_SIGNALS))
+        self._grace = grace
+        self._scope = CancelScope()
+        self._requested = False
+        # Signals that have arrived and were not acted on yet.
+        self._pending: deque[int] = deque()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> CancelScope:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError(
+                "shutdown_on_signals() works in the main thread alone: that is where Python handles signals"
+            )
+        self._token = current_run_token()
+        scope = self._scope.__enter__()
         try:
-            token.run_sync_soon(arrived)
+            for number in self._signals:
+                self._before[number] = signal.signal(number, self._handle)
+        except BaseException as exc:
+            # A number that is no signal, or one that cannot be handled.
+            self._put_back()
+            self._scope.__exit__(type(exc), exc, exc.__traceback__)
+            raise
+        return scope
+
+    def __exit__(
+        self, etype: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool:
+        try:
+            self._put_back()
+            while self._pending:
+                signal.raise_signal(self._pending.popleft())
+        except BaseException as raised:
+            # By the handler from before: KeyboardInterrupt, most likely.
+            self._scope.__exit__(type(raised), raised, raised.__traceback__)
+            raise
+        return self._scope.__exit__(etype, exc, tb)
+
+    def _put_back(self) -> None:
+        for number, handler in self._before.items():
+            # None: it was not set from Python, and cannot be set back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        self._pending.append(signum)
+        try:
+            self._token.run_sync_soon(self._act)
         except RunFinishedError:
             pass
 
-    with CancelScope() as scope:
-        before: dict[int, Any] = {}
+    def _act(self) -> None:
+        """Act on one signal, in the run."""
+        if not self._pending:
+            # The block was left meanwhile.
+            return
+        number = self._pending.popleft()
         try:
-            for number in dict.fromkeys(signals or DEFAULT_SIGNALS):
-                before[number] = signal.signal(number, handle)
-            yield scope
-        finally:
-            for number, handler in before.items():
-                # None: it was not set from Python, and cannot be set back.
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
-            for number in tuple(pending):
-                pending.popleft()
-                signal.raise_signal(number)
+            name = signal.Signals(number).name
+        except ValueError:
+            # One of the real-time signals, of which only the first and the last have names.
+            name = f"signal {number}"
+        if self._requested:
+            shutdown(self._scope, grace=0, reason=f"received a second signal, {name}")
+        else:
+            self._requested = True
+            shutdown(self._scope, grace=self._grace, reason=f"received {name}")
 
 
 __all__ = ["shutdown_on_signals"]

@@ -306,19 +306,25 @@ def test_in_no_schedule_a_value_is_lost_or_doubled() -> None:
                 for number in range(start, start + 5):
                     await handle.send(number)
 
-        async def consume(receiver: BroadcastReceiveChannel[int], into: list[int], impatient: bool) -> None:
-            while True:
-                try:
-                    with nursery.move_on_after(0 if impatient else 1000):
+        async def consume(receiver: BroadcastReceiveChannel[int], into: list[int]) -> None:
+            try:
+                while True:
+                    with nursery.CancelScope() as scopes[into is results[0]]:
                         into.append(await receiver.receive())
-                except EndOfChannel:
-                    return
-                await nursery.lowlevel.checkpoint()
+            except EndOfChannel:
+                pass
 
+        async def disturb() -> None:
+            for _ in range(30):
+                await nursery.lowlevel.checkpoint()
+                scopes[True].cancel()
+
+        scopes = {True: nursery.CancelScope()}
         with nursery.fail_after(10_000):
             async with nursery.open_nursery() as n:
-                for number, result in enumerate(results):
-                    n.start_soon(consume, send.subscribe(), result, number == 0)
+                for result in results:
+                    n.start_soon(consume, send.subscribe(), result)
+                n.start_soon(disturb)
                 for start in (0, 100):
                     n.start_soon(produce, send.clone(), start)
                 send.close()

@@ -28,7 +28,7 @@ async def test_the_values_come_in_order_and_then_the_end() -> None:
 
 
 async def test_the_decorated_function_keeps_its_name_and_types() -> None:
-    assert count.__name__ == "count"  # type: ignore[attr-defined]  # it is a function
+    assert count.__name__ == "count"
     maker: Callable[[int], AbstractAsyncContextManager[ReceiveChannel[int]]] = count
     async with maker(1) as channel:
         value: int = await channel.receive()
@@ -165,6 +165,46 @@ async def test_a_timeout_in_the_generator_does_not_cancel_the_consumer(autojump_
         async for _ in channel:
             await nursery.sleep(5)
     assert nursery.current_time() == 10
+
+
+async def test_a_shield_in_the_generator_does_not_keep_the_block_from_being_left() -> None:
+    events: list[str] = []
+
+    @as_safe_channel
+    async def generator() -> AsyncGenerator[int, None]:
+        with nursery.CancelScope(shield=True):
+            try:
+                yield 1
+            finally:
+                await nursery.lowlevel.checkpoint()
+                events.append("cleaned up")
+
+    async with generator() as channel:
+        await channel.receive()
+    assert events == ["cleaned up"]
+
+
+async def test_a_crash_in_the_background_of_the_generator_comes_out_of_the_block() -> None:
+    async def crash() -> None:
+        raise ValueError("background")
+
+    @as_safe_channel
+    async def generator() -> AsyncGenerator[int, None]:
+        async with nursery.open_nursery() as n:
+            n.start_soon(crash)
+            while True:
+                yield 1
+                await nursery.lowlevel.checkpoint()
+
+    steps = 0
+    with pytest.raises(ExceptionGroup) as caught:
+        async with generator() as channel:
+            async for _ in channel:
+                # It is noticed at the next step, and does not cut this one off.
+                await wait_all_tasks_blocked()
+                steps += 1
+    assert steps == 1
+    assert [str(error) for error in caught.value.exceptions] == ["background"]
 
 
 async def test_leaving_the_block_closes_the_generator_at_once() -> None:

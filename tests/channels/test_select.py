@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+import importlib
 
 import pytest
 
@@ -277,16 +277,16 @@ async def test_what_cannot_be_selected_from_is_refused_before_anything_is_taken(
 
 
 async def test_the_memory_of_turns_holds_no_channel_alive() -> None:
-    from nursery.channels import select as module
-
-    before = len(module._served)  # type: ignore[attr-defined]  # the module, not the function
+    module = importlib.import_module("nursery.channels.select")
+    gc.collect()
+    before = len(module._served)
     send, receive = nursery.open_memory_channel[int](1)
     send.send_nowait(1)
     await select(receive)
-    assert len(module._served) == before + 1  # type: ignore[attr-defined]  # as above
+    assert len(module._served) == before + 1
     del receive
     gc.collect()
-    assert len(module._served) == before  # type: ignore[attr-defined]  # as above
+    assert len(module._served) == before
 
 
 def test_in_no_schedule_a_value_is_lost_or_doubled() -> None:
@@ -304,22 +304,27 @@ def test_in_no_schedule_a_value_is_lost_or_doubled() -> None:
                 for number in range(start, start + 6):
                     await send.send(number)
 
-        async def consume(order: Callable[[list[MemoryReceiveChannel[int]]], list[MemoryReceiveChannel[int]]]) -> None:
-            impatient = False
-            while True:
-                impatient = not impatient
-                try:
-                    with nursery.move_on_after(0 if impatient else 1000):
-                        got.append((await select(*order(receivers)))[1])
-                except EndOfChannel:
-                    return
+        async def consume(order: list[MemoryReceiveChannel[int]]) -> None:
+            try:
+                while True:
+                    with nursery.CancelScope() as scopes[order is receivers]:
+                        got.append((await select(*order))[1])
+            except EndOfChannel:
+                pass
 
+        async def disturb() -> None:
+            for _ in range(30):
+                await nursery.lowlevel.checkpoint()
+                scopes[True].cancel()
+
+        scopes = {True: nursery.CancelScope()}
         with nursery.fail_after(10_000):
             async with nursery.open_nursery() as n:
                 for number, send in enumerate(sends):
                     n.start_soon(produce, send, 100 * number)
-                n.start_soon(consume, list)
-                n.start_soon(consume, lambda all: all[::-1])
+                n.start_soon(consume, receivers)
+                n.start_soon(consume, receivers[::-1])
+                n.start_soon(disturb)
         assert sorted(got) == [*range(6), *range(100, 106), *range(200, 206)]
 
     explore_schedules(program, seeds=range(50))

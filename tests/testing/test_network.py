@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket as stdlib_socket
+import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
+import trustme
 
 import nursery
 from nursery import BrokenResourceError, BusyResourceError, ClosedResourceError, SocketStream
@@ -17,6 +19,7 @@ from nursery.testing import MockClock, wait_all_tasks_blocked
 from nursery.testing.network import Host, Link, Network
 from nursery.testing.sockets import open_stream_to_socket_listener
 from nursery.testing.stream_checks import check_half_closeable_stream
+from nursery.tls.stream import SSLStream
 
 
 async def echo(stream: SocketStream) -> None:
@@ -158,6 +161,29 @@ async def test_networks_nest() -> None:
 def test_a_network_outside_its_block_says_so() -> None:
     with pytest.raises(RuntimeError, match="enter it"):
         _ = Network().runner
+
+
+async def test_tls_works_unchanged(autojump_clock: MockClock) -> None:
+    authority = trustme.CA()
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("server.example").configure_cert(server_context)
+    client_context = ssl.create_default_context()
+    authority.configure_trust(client_context)
+    with Network(link=Link(delay=0.1)) as network:
+        server = network.host("server.example")
+        with server.active():
+            [listener] = await nursery.open_tcp_listeners(443)
+        async with nursery.open_nursery() as n:
+
+            async def serve() -> None:
+                async with SSLStream(await listener.accept(), server_context, server_side=True) as stream:
+                    await stream.send_all(await stream.receive_some())
+
+            n.start_soon(serve)
+            transport = await nursery.open_tcp_stream("server.example", 443)
+            async with SSLStream(transport, client_context, server_hostname="server.example") as stream:
+                await stream.send_all(b"secret")
+                assert await stream.receive_some() == b"secret"
 
 
 @pytest.mark.parametrize("link", [Link(), Link(delay=0.1), Link(delay=0.01, jitter=0.05, loss=0.1)])

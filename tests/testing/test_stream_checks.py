@@ -391,16 +391,20 @@ class WaitsForTwo(Sends):
 
 
 class WaitsAndSends(Sends):
-    waiting = False
+    doing: str | None = None
 
     async def wait_send_all_might_not_block(self) -> None:
-        self.waiting = True
-        await self.inner.wait_send_all_might_not_block()
+        await self.unless("sending", "waiting", self.inner.wait_send_all_might_not_block)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if self.waiting:
+        await self.unless("waiting", "sending", lambda: self.inner.send_all(data))
+
+    async def unless(self, other: str, this: str, call: Callable[[], Awaitable[None]]) -> None:
+        if self.doing == other:
+            # It should be refused.
             await nursery.sleep_forever()
-        await self.inner.send_all(data)
+        self.doing = this
+        await call()
 
 
 class SendsForTwo(Sends):

@@ -24,6 +24,10 @@ class Gate(Stream):
         self._waiting = nursery.Event()
         self._waiting.set()
 
+    @property
+    def holds_receives(self) -> bool:
+        return not self._receiving.is_set()
+
     def open(self) -> None:
         """Let everything pass."""
         for event in (self._receiving, self._sending, self._waiting):

@@ -11,7 +11,7 @@ from nursery import BrokenResourceError, Cancelled, ClosedResourceError
 from nursery.resource import aclose_forcefully
 from nursery.testing import wait_all_tasks_blocked
 from tests.tls.certificates import VERSIONS
-from tests.tls.wire import connected_pair, shake_hands, tls_pair
+from tests.tls.wire import connected_pair, cut_short, shake_hands, tls_pair
 
 each_version = pytest.mark.parametrize("version", VERSIONS)
 
@@ -31,9 +31,7 @@ async def test_a_handshake_that_is_cancelled_before_it_began_has_not_begun() -> 
 async def test_a_handshake_that_is_cut_short_breaks_the_stream(version: ssl.TLSVersion, operation: str) -> None:
     client, _ = tls_pair(version)
     arguments = (b"x",) if operation == "send_all" else ()
-    with nursery.move_on_after(0.001) as scope:
-        await getattr(client, operation)(*arguments)
-    assert scope.cancelled_caught
+    await cut_short(getattr(client, operation), *arguments)
     assert client.transport_stream.sent
     for again in (client.do_handshake(), client.send_all(b"x"), client.receive_some(), client.unwrap()):
         with pytest.raises(BrokenResourceError):
@@ -71,9 +69,7 @@ async def test_one_who_only_waits_for_a_handshake_can_be_cancelled_without_harm(
     async with nursery.open_nursery() as n:
         n.start_soon(client.do_handshake)
         await wait_all_tasks_blocked()
-        with nursery.move_on_after(0.001) as scope:
-            await client.receive_some()
-        assert scope.cancelled_caught
+        await cut_short(client.receive_some)
         n.start_soon(server.do_handshake)
     await server.send_all(b"x")
     assert await client.receive_some() == b"x"
@@ -88,9 +84,7 @@ async def test_a_cancelled_receive_has_taken_nothing(version: ssl.TLSVersion) ->
     client.transport_stream.arrived.clear()
     for half in (ciphertext[:25], ciphertext[25:-1]):
         client.transport_stream.arrive(half)
-        with nursery.move_on_after(0.001) as scope:
-            await client.receive_some()
-        assert scope.cancelled_caught
+        await cut_short(client.receive_some)
     client.transport_stream.arrive(ciphertext[-1:])
     assert await client.receive_some() == b"longer than ten bytes of ciphertext"
 
@@ -121,9 +115,7 @@ async def test_a_send_that_is_cancelled_before_it_began_has_not_begun(version: s
 async def test_a_send_that_is_cut_short_breaks_the_stream(version: ssl.TLSVersion) -> None:
     client, _ = await connected_pair(version)
     client.transport_stream.clogged = True
-    with nursery.move_on_after(0.001) as scope:
-        await client.send_all(b"x")
-    assert scope.cancelled_caught
+    await cut_short(client.send_all, b"x")
     client.transport_stream.unclog()
     for again in (client.send_all(b"x"), client.receive_some(), client.wait_send_all_might_not_block()):
         with pytest.raises(BrokenResourceError):
@@ -136,9 +128,7 @@ async def test_a_send_that_is_cut_short_breaks_the_stream(version: ssl.TLSVersio
 async def test_waiting_for_room_can_be_cancelled_without_harm() -> None:
     client, server = await connected_pair()
     client.transport_stream.clogged = True
-    with nursery.move_on_after(0.001) as scope:
-        await client.wait_send_all_might_not_block()
-    assert scope.cancelled_caught
+    await cut_short(client.wait_send_all_might_not_block)
     client.transport_stream.unclog()
     await client.send_all(b"x")
     assert await server.receive_some() == b"x"
@@ -160,15 +150,11 @@ async def test_a_cancelled_aclose_closes_the_transport(version: ssl.TLSVersion) 
     # In the goodbye, in the handshake before it, and at once.
     client, _ = await connected_pair(version)
     client.transport_stream.clogged = True
-    with nursery.move_on_after(0.001) as scope:
-        await client.aclose()
-    assert scope.cancelled_caught
+    await cut_short(client.aclose)
     assert client.transport_stream.closed
 
     client, _ = tls_pair(version)
-    with nursery.move_on_after(0.001) as scope:
-        await client.aclose()
-    assert scope.cancelled_caught
+    await cut_short(client.aclose)
     assert client.transport_stream.closed
 
     client, _ = await connected_pair(version)
@@ -209,7 +195,6 @@ async def test_a_cancelled_task_among_several_reports_cancelled_and_not_an_error
             seen.append(type(exc))
             raise
 
-    with nursery.move_on_after(0.001):
-        await send()
+    await cut_short(send)
     assert len(seen) == 1
     assert issubclass(seen[0], Cancelled)

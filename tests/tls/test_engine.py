@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nursery import ClosedResourceError, NeedHandshakeError
 from nursery.tls.engine import RECORD, Phase, Step, TLSEngine
 from tests.tls.certificates import HOST, OF_ANOTHER_HOST, VERSIONS, client_context, server_context
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 DONE, NEED_INPUT = Step.DONE, Step.NEED_INPUT
 
@@ -225,12 +229,12 @@ def test_a_write_that_is_taken_in_parts_goes_on_where_it_stopped(version: ssl.TL
     whole = client._write
     calls = 0
 
-    def part(data: bytes | bytearray | memoryview) -> int:
+    def part(data: ReadableBuffer) -> int:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise ssl.SSLWantReadError
-        return whole(data[:4])
+        return whole(memoryview(data)[:4])
 
     client._write = part
     assert client.write(b"0123456789") is NEED_INPUT

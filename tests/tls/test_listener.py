@@ -160,8 +160,9 @@ async def test_peers_that_send_nonsense_or_leave_do_no_harm_and_leak_nothing() -
         async with await open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=client_context()) as stream:
             await stream.send_all(b"x")
             assert await stream.receive_some() == b"x"
-        while descriptors() > before:
-            await nursery.sleep(0.001)
+        with nursery.fail_after(10):
+            while descriptors() > before:
+                await nursery.sleep(0.001)
 
 
 async def test_listeners_are_closed_with_serving_and_connections_with_their_handlers() -> None:
@@ -198,8 +199,9 @@ async def test_a_context_that_is_not_for_clients_leaks_no_connection() -> None:
         with pytest.raises((ssl.SSLError, ValueError)):
             await open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=server_context())
         # The server's end goes when it has seen that.
-        while descriptors() > before:
-            await nursery.sleep(0.001)
+        with nursery.fail_after(10):
+            while descriptors() > before:
+                await nursery.sleep(0.001)
 
 
 async def test_closing_a_listener_closes_that_of_the_transport_and_wakes_who_waits() -> None:

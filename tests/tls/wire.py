@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import nursery
 from nursery.abc import Stream
 from nursery.lowlevel import ParkingLot, checkpoint
+from nursery.testing import wait_all_tasks_blocked
 from nursery.tls.stream import SSLStream
 from tests.tls.certificates import HOST, client_context, server_context
 
@@ -149,6 +150,20 @@ async def connected_pair(
         end.transport_stream.sent.clear()
         end.transport_stream.receives = 0
     return client, server
+
+
+async def cut_short(function: Callable[..., Awaitable[object]], *arguments: object) -> None:
+    """Call `function`, and cancel the call when it sleeps and everybody else does."""
+    with nursery.CancelScope() as scope:
+
+        async def cancel() -> None:
+            await wait_all_tasks_blocked()
+            scope.cancel()
+
+        async with nursery.open_nursery() as n:
+            n.start_soon(cancel)
+            await function(*arguments)
+    assert scope.cancelled_caught
 
 
 async def receive_exactly(stream: Stream, count: int) -> bytes:
