@@ -6,12 +6,20 @@ This is the native API, under trio's names; the asyncio dialect is in `nursery.c
 from typing import TYPE_CHECKING
 
 from . import abc, from_thread, lowlevel, socket, to_thread
+from .channels.broadcast import (
+    BroadcastChannelStatistics,
+    BroadcastReceiveChannel,
+    BroadcastSendChannel,
+    open_broadcast_channel,
+)
 from .channels.memory import (
     MemoryChannelStatistics,
     MemoryReceiveChannel,
     MemorySendChannel,
     open_memory_channel,
 )
+from .channels.safe import as_safe_channel
+from .channels.select import select
 from .files.opening import open_file
 from .files.path import Path, PosixPath
 from .files.wrapper import wrap_file
@@ -37,6 +45,23 @@ from .network.listeners import open_tcp_listeners
 from .network.serve import serve_listeners, serve_tcp
 from .network.stream import SocketStream
 from .network.unix import open_unix_socket
+from .patterns import (
+    Handle,
+    TaskCancelledError,
+    TaskFailedError,
+    each_until_closing,
+    gather,
+    is_closing,
+    map_bounded,
+    open_bounded_map,
+    open_service_nursery,
+    race,
+    shutdown,
+    shutdown_on_signals,
+    spawn,
+    stop_when_closing,
+    until_closing,
+)
 from .processes.process import Process
 from .processes.running import run_process
 from .resource import aclose_forcefully
@@ -64,6 +89,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TASK_STATUS_IGNORED",
+    "BroadcastChannelStatistics",
+    "BroadcastReceiveChannel",
+    "BroadcastSendChannel",
     "BrokenResourceError",
     "BusyResourceError",
     "CancelScope",
@@ -76,6 +104,7 @@ __all__ = [
     "EndOfChannel",
     "Event",
     "EventStatistics",
+    "Handle",
     "InternalError",
     "Lock",
     "LockStatistics",
@@ -96,38 +125,55 @@ __all__ = [
     "SocketStream",
     "StapledStream",
     "StrictFIFOLock",
+    "TaskCancelledError",
+    "TaskFailedError",
     "TaskStatus",
     "TooSlowError",
     "WouldBlock",
     "abc",
     "aclose_forcefully",
+    "as_safe_channel",
     "current_effective_deadline",
     "current_time",
+    "each_until_closing",
     "fail_after",
     "fail_at",
     "from_thread",
+    "gather",
+    "is_closing",
     "lowlevel",
+    "map_bounded",
     "move_on_after",
     "move_on_at",
+    "open_bounded_map",
+    "open_broadcast_channel",
     "open_file",
     "open_memory_channel",
     "open_nursery",
+    "open_service_nursery",
     "open_signal_receiver",
     "open_ssl_over_tcp_listeners",
     "open_ssl_over_tcp_stream",
     "open_tcp_listeners",
     "open_tcp_stream",
     "open_unix_socket",
+    "race",
     "run",
     "run_process",
+    "select",
     "serve_listeners",
     "serve_ssl_over_tcp",
     "serve_tcp",
+    "shutdown",
+    "shutdown_on_signals",
     "sleep",
     "sleep_forever",
     "sleep_until",
     "socket",
+    "spawn",
+    "stop_when_closing",
     "to_thread",
+    "until_closing",
     "wrap_file",
 ]
 
