@@ -10,6 +10,7 @@ twin with hooks; tests/kernel/test_loop.py keeps the two in step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import repeat
 from math import inf
 from sys import getswitchinterval
@@ -178,8 +179,17 @@ def plain_batch(runner: Runner) -> None:
     task = message = None  # type: ignore[assignment]  # cleared, not used
 
 
-def traced_batch(runner: Runner) -> None:
-    """Do one pass of what `plain_batch` does, in the order a test wishes, and tell the instruments."""
+def _nothing(task: Task) -> None:
+    pass
+
+
+def traced_batch(
+    runner: Runner, enter: Callable[[Task], None] = _nothing, yielded: Callable[[Task], None] = _nothing
+) -> None:
+    """Do one pass of what `plain_batch` does, in the order a test wishes, and tell the instruments.
+
+    Arguments: a foreign loop has `enter` called before each step, and `yielded` after a bare yield.
+    """
     queue = runner.queue
     if runner.permute is not None:
         runner.permute(queue)
@@ -196,6 +206,7 @@ def traced_batch(runner: Runner) -> None:
         task = queue.popleft()  # type: ignore[assignment]  # callbacks step like tasks, and never get past PARK
         is_task = hasattr(task, "coro")
         runner.current = task
+        enter(task)
         if is_task:
             instruments.call("before_task_step", task)
         try:
@@ -206,10 +217,13 @@ def traced_batch(runner: Runner) -> None:
         except BatchEnd:
             break
         except BaseException as exc:
+            if not is_task:
+                raise
             error = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
             message = FAILED
         if message is None:
             queue.append(task)
+            yielded(task)
         elif message is PARK:
             if task.alert:
                 task.deliver()

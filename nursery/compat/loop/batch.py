@@ -16,6 +16,7 @@ from itertools import repeat
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from ...kernel import loop as kernel_loop
 from ...kernel.loop import FAILED, RETURNED, expire
 from ...kernel.runner import BatchEnd, Runner
 from ...kernel.task import Task as KernelTask
@@ -44,11 +45,11 @@ else:
 # flat: the step
 def batch(runner: Runner) -> None:
     """Step what is in the queue, turn after turn, until the system must be asked for events."""
-    if runner.permute is not None:
-        runner.permute(runner.queue)
     if runner.instruments is not None:
         traced_batch(runner)
         return
+    if runner.permute is not None:
+        runner.permute(runner.queue)
     loop: LoopState = runner.locals[LOOP]()  # type: ignore[operator]  # what the loop put there
     queue = runner.queue
     deadlines = runner.deadlines
@@ -125,65 +126,21 @@ def batch(runner: Runner) -> None:
 
 
 def traced_batch(runner: Runner) -> None:
-    """Do what `batch` does, and tell the instruments."""
+    """Do one turn of what `batch` does, and tell the instruments: the kernel's traced loop, with our two additions."""
     loop: LoopState = runner.locals[LOOP]()  # type: ignore[operator]  # what the loop put there
-    queue = runner.queue
-    instruments = runner.instruments
-    assert instruments is not None
-    if runner.traced_step is not None:
-        # The step in which the first instrument was added ended untraced.
-        before, runner.traced_step = runner.traced_step, None
-        if not before.ended and before.abort is None:
-            instruments.call("task_scheduled", before)
-        instruments.call("after_task_step", before)
-    steps = len(queue)
-    runner.steps_until_poll -= steps
-    task: Any
-    for _ in repeat(None, steps):
-        task = queue.popleft()
-        is_task = isinstance(task, KernelTask)
-        runner.current = task
+
+    def enter(task: KernelTask) -> None:
         if type(task) is Task:
             current_tasks[loop] = task
             task.awaits = None
         else:
             current_tasks.pop(loop, None)
-        if is_task:
-            instruments.call("before_task_step", task)
-        try:
-            message = task.run(task.send, None)
-        except StopIteration as stop:
-            value = stop.value
-            message = RETURNED
-        except BatchEnd:
-            break
-        except BaseException as exc:
-            if not is_task:
-                raise
-            error = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
-            message = FAILED
-        if message is None:
-            queue.append(task)
-            if task.alert and type(task) is Task:
-                task.bare_yielded()
-        elif message is PARK:
-            if task.alert:
-                task.deliver()
-        elif message is RETURNED:
-            task.returned(value)
-            value = None
-            instruments.call("task_exited", task)
-        elif message is FAILED:
-            task.failed(error)
-            del error
-            instruments.call("task_exited", task)
-        elif message is DETACH:
-            task.detached()
-            instruments.call("task_exited", task)
-        else:
-            await_future(task, message)
-        if is_task:
-            instruments.call("after_task_step", task)
+
+    def yielded(task: KernelTask) -> None:
+        if task.alert and type(task) is Task:
+            task.bare_yielded()
+
+    # A turn is the whole queue, as asyncio counts turns.
+    runner.steps_until_poll = max(runner.steps_until_poll, len(runner.queue))
+    kernel_loop.traced_batch(runner, enter, yielded)
     current_tasks.pop(loop, None)
-    runner.current = None
-    task = message = None
