@@ -42,11 +42,16 @@ task_number: Final = itertools.count(1).__next__
 
 # Where asyncio.all_tasks() looks.  A task is owned by its nursery until it ends, and leaves then, so the strong set
 # that 3.12 made for eager tasks serves: 100 ns for coming and going, where the weak set's `add` costs 650.  3.11 has
-# the weak set alone; there a bare reference in its data will do.
+# the weak set alone; there a bare reference in its data will do.  From 3.14 on the strong set is the C code's.
 OWNED: Final = sys.version_info >= (3, 12)
-_registry: Final[Any] = stdlib_tasks._eager_tasks if OWNED else stdlib_tasks._all_tasks.data  # type: ignore[attr-defined]  # not in typeshed
-_register: Final[Callable[[Any], None]] = _registry.add
-_unregister: Final[Callable[[Any], None]] = _registry.discard
+_stdlib: Final[Any] = stdlib_tasks
+_register: Callable[[Any], None]
+_unregister: Callable[[Any], None]
+if sys.version_info >= (3, 14):
+    _register, _unregister = _stdlib._register_eager_task, _stdlib._unregister_eager_task
+else:
+    _registry = _stdlib._eager_tasks if OWNED else _stdlib._all_tasks.data
+    _register, _unregister = _registry.add, _registry.discard
 
 
 class Wakeup:
