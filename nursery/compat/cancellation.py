@@ -41,7 +41,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ..kernel import errors, traps
-from ..kernel.scope import cancelled_scope_around, newest_cancellation_around
+from ..kernel.scope import cancelled_scope_around, is_cancelled, newest_cancellation_around
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import Abort, RaiseCancel, not_abortable
 
@@ -136,7 +136,7 @@ class CancellableTask(KernelTask):
 
     def is_interrupted(self) -> bool:
         """Return whether the next native cancel point will raise."""
-        return (self._must_cancel and not self.edge_is_held()) or cancelled_scope_around(self.scope) is not None
+        return (self._must_cancel and not self.edge_is_held()) or is_cancelled(self.scope)
 
     def interruption(self) -> RaiseCancel | None:
         """Return what raises the interruption that comes first in a native wait."""

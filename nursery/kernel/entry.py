@@ -17,7 +17,7 @@ from .clock import Clock
 from .current import current
 from .errors import InternalError
 from .instruments import Instrument
-from .loop import collect, expire, plain_batch
+from .loop import collect, expire, plain_batch, run_batch
 from .nursery import explain_uncallable
 from .runner import Runner
 
@@ -116,11 +116,7 @@ def drive(runner: Runner) -> None:
             collect(runner)
         else:
             expire(runner)
-        runner.batch(runner)
-        if runner.debug:
-            runner.check()
-        if runner.failure is not None:
-            raise runner.failure
+        run_batch(runner)
 
 
 def final_outcome(runner: Runner) -> outcome.Outcome[Any]:

@@ -24,7 +24,7 @@ from .entry import begin, final_outcome, make_runner
 from .errors import InternalError
 from .instruments import Instrument
 from .io.interest import Events
-from .loop import NOT_IDLE, digest, how_long, plain_batch
+from .loop import NOT_IDLE, digest, how_long, run_batch
 from .nursery import explain_uncallable
 from .runner import Runner
 
@@ -61,9 +61,7 @@ class GuestDriver:
         while runner.system_nursery is None:
             # A single step, of the root task: the main task is queued behind it and must not begin yet.
             runner.steps_until_poll = 1
-            plain_batch(runner)
-            if runner.failure is not None:
-                raise runner.failure
+            run_batch(runner)
 
     def tick(self) -> None:
         """Run one batch, then either schedule the next tick or sleep in a thread."""
@@ -74,11 +72,7 @@ class GuestDriver:
             digest(runner, events, timeout, when_idle)
             # One pass and no more: the host has tasks of its own.
             runner.steps_until_poll = len(runner.queue)
-            runner.batch(runner)
-            if runner.debug:
-                runner.check()
-            if runner.failure is not None:
-                raise runner.failure
+            run_batch(runner)
             finished = runner.finished
             if not finished:
                 timeout, when_idle = how_long(runner)

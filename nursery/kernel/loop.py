@@ -1,8 +1,9 @@
 """The three pieces of which every driver of a run is made: collect events, expire deadlines, run a batch.
 
 Invariant: between two steps of one task the clock was looked at, if there is a deadline at all; and the system is asked
-for events at least once in POLL_EVERY steps.  The host loop (entry.py), guest mode
-(guest.py) and a foreign event loop call the same three functions; there is no second scheduler.
+for events at least once in POLL_EVERY steps.  The host loop (entry.py), guest mode (guest.py) and a foreign event loop
+call the same functions, `collect` (or `digest`, where the waiting is done elsewhere), `expire` and `run_batch`; there is
+no second scheduler.
 
 `plain_batch` is flat: it is the one place where a branch per step would be paid by everyone.  `traced_batch` is its
 twin with hooks; tests/kernel/test_loop.py keeps the two in step.
@@ -120,6 +121,15 @@ def expire(runner: Runner) -> bool:
         return False
     now = runner.now()
     return now >= deadlines.soonest and deadlines.expire(now)
+
+
+def run_batch(runner: Runner) -> None:
+    """Run a batch, by whichever loop the run uses, with the self-check behind it; raise what broke the run."""
+    runner.batch(runner)
+    if runner.debug:
+        runner.check()
+    if runner.failure is not None:
+        raise runner.failure
 
 
 # flat: the step

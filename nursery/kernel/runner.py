@@ -417,6 +417,7 @@ class Runner:
                     assert item.abort is None, f"{item!r} is parked and in the queue"
                     assert not item.ended, f"{item!r} has ended and is in the queue"
                 queued.add(id(item))
+            timed = dict(self.deadlines)
             for task in self.living_tasks():
                 task.check()
                 assert task.abort is not None or id(task) in queued, f"{task!r} is neither parked nor in the queue"
@@ -426,8 +427,7 @@ class Runner:
                 scope = task.scope
                 while scope is not None:
                     if scope._timed:
-                        bucket = dict(self.deadlines)
-                        assert bucket.get(scope) == scope._deadline, f"{scope!r} is not in the deadlines"
+                        assert timed.get(scope) == scope._deadline, f"{scope!r} is not in the deadlines"
                     scope = scope._parent
                 for nursery in task._nurseries or ():
                     assert nursery._parent_task is task, f"{nursery!r} hangs below the wrong task"

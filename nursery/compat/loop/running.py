@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 from ...kernel.clock import Clock
 from ...kernel.current import current
 from ...kernel.generators import AsyncGenerators
-from ...kernel.loop import NOT_IDLE, collect, digest, expire
+from ...kernel.loop import NOT_IDLE, collect, digest, expire, run_batch
 from ...kernel.runner import Runner
 from ..cancellation import Cancelled
 from ..ctasks import record_of_current
@@ -140,11 +140,7 @@ class Running(Generators, LoopState):
                 collect(runner)
             else:
                 expire(runner)
-            runner.batch(runner)
-            if runner.debug:
-                runner.check()
-            if runner.failure is not None:
-                raise runner.failure
+            run_batch(runner)
             if self._stopping:
                 break
 
@@ -231,9 +227,7 @@ class Running(Generators, LoopState):
             digest(runner, runner.io.fetch(0.0), 0.0, NOT_IDLE)
             if not runner.queue:
                 break
-            runner.batch(runner)
-            if runner.failure is not None:
-                raise runner.failure
+            run_batch(runner)
 
     def _drop(self, task: Task) -> None:
         """Take a task out of the tree that did not end when it was told to."""
@@ -257,9 +251,7 @@ class Running(Generators, LoopState):
             if runner.finished:
                 return
             digest(runner, runner.io.fetch(0.0), 0.0, NOT_IDLE)
-            runner.batch(runner)
-            if runner.failure is not None:
-                raise runner.failure
+            run_batch(runner)
 
     def __del__(self) -> None:
         if not self._closed and hasattr(self, "root_group"):
