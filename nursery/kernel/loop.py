@@ -2,8 +2,8 @@
 
 Invariant: between two steps of one task the clock was looked at, if there is a deadline at all; and the system is asked
 for events at least once in POLL_EVERY steps.  The host loop (entry.py), guest mode (guest.py) and a foreign event loop
-call the same functions, `collect` (or `digest`, where the waiting is done elsewhere), `expire` and `run_batch`; there is
-no second scheduler.
+call the same functions, `collect` (or `digest`, where the waiting is done elsewhere), `expire` and `run_batch`; there
+is no second scheduler.
 
 `plain_batch` is flat: it is the one place where a branch per step would be paid by everyone.  `traced_batch` is its
 twin with hooks; tests/kernel/test_loop.py keeps the two in step.
