@@ -23,6 +23,7 @@ from .channels.select import select
 from .files.opening import open_file
 from .files.path import Path, PosixPath
 from .files.wrapper import wrap_file
+from .kernel.closing import is_closing, stop_when_closing, until_closing
 from .kernel.entry import run
 from .kernel.errors import (
     BrokenResourceError,
@@ -34,9 +35,12 @@ from .kernel.errors import (
     NeedHandshakeError,
     NurseryDeprecationWarning,
     RunFinishedError,
+    TaskCancelledError,
+    TaskFailedError,
     TooSlowError,
     WouldBlock,
 )
+from .kernel.handle import Handle
 from .kernel.nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
 from .kernel.scope import CancelScope, current_effective_deadline, current_time
 from .network.connect import open_tcp_stream
@@ -46,21 +50,13 @@ from .network.serve import serve_listeners, serve_tcp
 from .network.stream import SocketStream
 from .network.unix import open_unix_socket
 from .patterns import (
-    Handle,
-    TaskCancelledError,
-    TaskFailedError,
     each_until_closing,
     gather,
-    is_closing,
     map_bounded,
     open_bounded_map,
     open_service_nursery,
     race,
-    shutdown,
     shutdown_on_signals,
-    spawn,
-    stop_when_closing,
-    until_closing,
 )
 from .processes.process import Process
 from .processes.running import run_process
@@ -164,13 +160,11 @@ __all__ = [
     "serve_listeners",
     "serve_ssl_over_tcp",
     "serve_tcp",
-    "shutdown",
     "shutdown_on_signals",
     "sleep",
     "sleep_forever",
     "sleep_until",
     "socket",
-    "spawn",
     "stop_when_closing",
     "to_thread",
     "until_closing",

@@ -413,11 +413,11 @@ class TestRun:
 
     async def _set_up(self, deferred: Deferred, tasks: Nursery) -> None:
         from .kernel.current import current_task
-        from .kernel.nursery import spawn
+        from .kernel.nursery import start_task
 
         evaluation = Evaluation(self, deferred)
         test_task = current_task()
-        task = spawn(test_task.runner, evaluation.live, (), tasks, f"<fixture {deferred._name!r}>")
+        task = start_task(test_task.runner, evaluation.live, (), tasks, f"<fixture {deferred._name!r}>")
         # The test's own context, not a copy: the test sees the context variables that its fixtures set.
         task.context, task.run = test_task.context, test_task.run
         self._evaluations[deferred] = evaluation

@@ -13,12 +13,12 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import outcome
 
+from .calling import explain_uncallable
 from .clock import Clock
 from .current import current
 from .errors import InternalError
 from .instruments import Instrument
 from .loop import collect, expire, plain_batch, run_batch
-from .nursery import explain_uncallable
 from .runner import Runner
 
 T = TypeVar("T")

@@ -121,3 +121,18 @@ class NurseryDeprecationWarning(FutureWarning):
 def not_in_a_run() -> NoReturn:
     """Say, in one place, what every call that needs a running task says when there is none."""
     raise RuntimeError("must be called from async context: there is no nursery run in this thread")
+
+
+class TaskFailedError(RuntimeError):
+    """The task behind an awaited handle has failed, so there is no value.
+
+    The failure itself is raised by the task's nursery; here it is only named, in the text and as `failure`.
+    """
+
+    def __init__(self, text: str, failure: BaseException | None = None) -> None:
+        super().__init__(text)
+        self.failure = failure
+
+
+class TaskCancelledError(TaskFailedError):
+    """The task behind an awaited handle was cancelled, so there is no value."""

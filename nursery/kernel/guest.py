@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import outcome
 
+from .calling import explain_uncallable
 from .clock import Clock
 from .current import current
 from .entry import begin, final_outcome, make_runner
@@ -25,7 +26,6 @@ from .errors import InternalError
 from .instruments import Instrument
 from .io.interest import Events
 from .loop import NOT_IDLE, digest, how_long, run_batch
-from .nursery import explain_uncallable
 from .runner import Runner
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVarTuple
 
 from .current import current_runner, current_task
 from .errors import RunFinishedError
-from .nursery import spawn
+from .nursery import start_task
 from .traps import Abort, RaiseCancel, bare_yield, park
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Inbox:
                     task = nursery._parent_task
                     task.runner.fail(f"{fn!r}, called from outside the run, raised {exc!r}", exc)
                 else:
-                    spawn(nursery._parent_task.runner, _fail, (exc,), nursery, "<a call from outside failed>")
+                    start_task(nursery._parent_task.runner, _fail, (exc,), nursery, "<a call from outside failed>")
 
 
 async def _fail(error: BaseException) -> NoReturn:

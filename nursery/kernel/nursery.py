@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import functools
 import logging
-import types
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
-from inspect import CO_COROUTINE, CO_ITERABLE_COROUTINE
+from inspect import CO_COROUTINE
 from types import CoroutineType, FunctionType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar, TypeVarTuple, cast, overload
 
 import outcome
 
+from .calling import as_coroutine, explain_uncallable
 from .current import current, current_task
 from .errors import Cancelled, CancelReason, InternalError
+from .handle import Handle, run_for_handle
 from .scope import NurseryScope, is_cancelled, refresh_tree, settle
 from .task import Task
 from .traps import Abort, RaiseCancel, bare_yield, park
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .runner import Runner
 
 Ts = TypeVarTuple("Ts")
+T = TypeVar("T")
 StatusT = TypeVar("StatusT")
 StatusT_co = TypeVar("StatusT_co", covariant=True)
 A1 = TypeVar("A1", contravariant=True)
@@ -141,6 +143,7 @@ class _StartStatus(Generic[StatusT]):
                     scope._parent = new.cancel_scope
         for task in children:
             refresh_tree(task)
+        new._parent_task.runner.opted_in.tell()
         old.check_closed()
 
     def __repr__(self) -> str:
@@ -239,6 +242,30 @@ class Nursery:
             runner.instruments.call("task_spawned", task)
         runner.queue.append(task)
 
+    def spawn(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: object = None) -> Handle[T]:
+        """Start a child task as `start_soon` does, and return a handle: await it for what `async_fn` returns.
+
+        Arguments: name is shown in tracebacks and dumps instead of the function's own.
+        A failure of the task is raised by this nursery, once; who awaits the handle learns of it by TaskFailedError.
+        Raises what `start_soon` raises.  Not a cancel point.
+
+        Example::
+
+            async with nursery.open_nursery() as n:
+                price = n.spawn(fetch_price, "tea")
+                stock = n.spawn(fetch_stock, "tea")
+                print(await price * await stock)
+        """
+        runner = self._parent_task.runner
+        if current.runner is not runner:
+            runner.check_thread("spawn()")
+        handle: Handle[T] = Handle._create()
+        handle._task = task = start_task(
+            runner, run_for_handle, (handle, self, async_fn, args), self, async_fn if name is None else name
+        )
+        handle.name = task.name
+        return handle
+
     @overload
     async def start(self, async_fn: Startable0[StatusT], /, *, name: object = None) -> StatusT: ...
 
@@ -295,7 +322,7 @@ class Nursery:
             try:
                 async with open_nursery() as old:
                     status: _StartStatus[Any] = _StartStatus(old, self)
-                    task = spawn(
+                    task = start_task(
                         self._parent_task.runner,
                         functools.partial(async_fn, task_status=status),
                         args,
@@ -461,7 +488,7 @@ def open_nursery() -> NurseryManager:
     return NurseryManager()
 
 
-def spawn(
+def start_task(
     runner: Runner,
     async_fn: Callable[..., Awaitable[object]],
     args: tuple[object, ...],
@@ -489,50 +516,6 @@ def spawn(
         runner.instruments.call("task_spawned", task)
     runner.queue.append(task)
     return task
-
-
-def as_coroutine(async_fn: object, returned: object) -> Any:
-    """Return `returned` in a form that can be stepped, or raise a TypeError that says what the mistake was."""
-    if isinstance(returned, types.GeneratorType) and returned.gi_code.co_flags & CO_ITERABLE_COROUTINE:
-        # A generator marked by types.coroutine: it is awaitable and steps like a coroutine.
-        return returned
-    if hasattr(returned, "cr_frame") or (
-        hasattr(returned, "__await__") and hasattr(returned, "send") and hasattr(returned, "throw")
-    ):
-        # A coroutine of another make, compiled by Cython for one.
-        return _drive(returned)
-    if hasattr(returned, "_asyncio_future_blocking"):
-        raise TypeError(
-            f"expected an async function, but {async_fn!r} returned {returned!r}, an asyncio future: start an async "
-            "function that awaits it, inside a run that has an asyncio loop open"
-        )
-    if hasattr(returned, "asend"):
-        raise TypeError(
-            f"expected an async function, but {async_fn!r} is an async generator: start an async function that "
-            "iterates over it with 'async for'"
-        )
-    raise TypeError(
-        f"expected an async function, but {async_fn!r} returned {returned!r}, which cannot be awaited as a task; is "
-        "it a plain function?"
-    )
-
-
-async def _drive(awaitable: Any) -> object:
-    return await awaitable
-
-
-def explain_uncallable(async_fn: object) -> None:
-    """Raise a TypeError that names the usual mistake, if `async_fn` cannot be called at all."""
-    if isinstance(async_fn, functools.partial):
-        explain_uncallable(async_fn.func)
-    elif isinstance(async_fn, CoroutineType):
-        async_fn.close()
-        raise TypeError(
-            f"expected an async function, got the coroutine object {async_fn!r}: pass the function and its "
-            "arguments, start_soon(fn, arg), not start_soon(fn(arg))"
-        ) from None
-    elif not callable(async_fn):
-        raise TypeError(f"expected an async function, got {async_fn!r}") from None
 
 
 def _raise_unwrapped(error: BaseException) -> NoReturn:

@@ -25,6 +25,7 @@ import outcome
 
 from . import foreign, traps
 from .clock import Clock, SystemClock
+from .closing import OptedIn
 from .current import current_runner, current_task
 from .deadlines import Deadlines
 from .errors import Cancelled, CancelReason, InternalError
@@ -34,7 +35,7 @@ from .inbox import Inbox, RunToken
 from .instruments import Instrument, Instruments
 from .interrupts import InterruptHandler
 from .io import make_driver
-from .nursery import Nursery, open_nursery, spawn
+from .nursery import Nursery, open_nursery, start_task
 from .scope import cancelled_scope_around
 from .task import Task
 from .traps import Abort, RaiseCancel, park
@@ -137,6 +138,7 @@ class Runner:
         "main_outcome",
         "main_task",
         "now",
+        "opted_in",
         "orphanages",
         "permute",
         "queue",
@@ -190,8 +192,9 @@ class Runner:
         self.locals: dict[object, object] = {}
         self.autojump_threshold = inf
         self.autojump_clock: Callable[[], None] | None = None
-        # Cancellation
+        # Cancellation, and what comes before it
         self.cancel_serial = 0
+        self.opted_in = OptedIn()
         self.ki_pending = False
         # The four doors of foreign.py
         self.cancelled_class: type[Cancelled] = Cancelled
@@ -254,7 +257,7 @@ class Runner:
         self, nursery: Nursery, async_fn: Callable[..., Awaitable[object]], args: tuple[object, ...]
     ) -> Task:
         """Make the main task, in the context that `run` was called in."""
-        return spawn(self, async_fn, args, nursery, async_fn, self.system_context.copy())
+        return start_task(self, async_fn, args, nursery, async_fn, self.system_context.copy())
 
     async def _until_end_soon(self) -> None:
         task = current_task()
@@ -311,7 +314,7 @@ class Runner:
     ) -> Task:
         if context is None:
             context = self.system_context.copy()
-        task = spawn(self, async_fn, args, nursery, async_fn if name is None else name, context)
+        task = start_task(self, async_fn, args, nursery, async_fn if name is None else name, context)
         task.ki_protected = True
         return task
 

@@ -22,7 +22,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from .current import current, current_task
+from .current import current, current_runner, current_task
 from .errors import MISNESTING_REASON, UNKNOWN_REASON, Cancelled, CancelReason
 
 if TYPE_CHECKING:
@@ -66,6 +66,20 @@ def is_cancelled(scope: CancelScope | None) -> bool:
             return False
         if isinstance(scope, NurseryScope):
             return scope._doomed
+        scope = scope._parent
+    return False
+
+
+def sees_closing(scope: CancelScope | None) -> bool:
+    """Return whether code inside `scope` is being asked to come to an end.
+
+    It is exactly if, walking outwards, a scope that was asked to shut down comes before (or is) the first shielded one.
+    """
+    while scope is not None:
+        if scope._closing is not None:
+            return True
+        if scope._shield:
+            return False
         scope = scope._parent
     return False
 
@@ -163,6 +177,7 @@ class CancelScope:
         "__weakref__",
         "_abandoned",
         "_cancel_called",
+        "_closing",
         "_deadline",
         "_parent",
         "_reason",
@@ -204,6 +219,8 @@ class CancelScope:
         # The run's count of cancellations when this one began to count: tells a foreign dialect new ones from old.
         self._serial = 0
         self._reason: CancelReason | None = None
+        # Why and when it will be cancelled at the latest, once it was asked to shut down.
+        self._closing: tuple[CancelReason, float] | None = None
         self._task: Task | None = None
         self._parent: CancelScope | None = None
         self.cancelled_caught = False
@@ -224,16 +241,20 @@ class CancelScope:
         relative = self._relative
         if relative != inf:
             now = task.runner.now()
-            self._deadline = deadline = now + relative
+            deadline = now + relative
+            if self._deadline < deadline:
+                # It was asked to shut down before.
+                deadline = self._deadline
+            self._deadline = deadline
             self._relative = inf
             if now >= deadline:
-                self._cancel(DEADLINE_REASON)
+                self._cancel(self._due_reason())
             elif not self._cancel_called:
                 task.runner.deadlines.add(self, deadline)
                 self._timed = True
         elif self._deadline != inf and not self._cancel_called:
             if task.runner.now() >= self._deadline:
-                self._cancel(DEADLINE_REASON)
+                self._cancel(self._due_reason())
             else:
                 task.runner.deadlines.add(self, self._deadline)
                 self._timed = True
@@ -375,7 +396,12 @@ class CancelScope:
     def expire(self) -> None:
         """Cancel the scope because its deadline has come; called by the deadlines, which dropped it already."""
         self._timed = False
-        self._cancel(DEADLINE_REASON)
+        self._cancel(self._due_reason())
+
+    def _due_reason(self) -> CancelReason:
+        """Return why the scope is cancelled when its deadline has come."""
+        closing = self._closing
+        return DEADLINE_REASON if closing is None or self._deadline < closing[1] else closing[0]
 
     def why(self) -> CancelReason:
         """Return why this scope, or the nearest one outside it, was cancelled."""
@@ -397,7 +423,7 @@ class CancelScope:
             and self._deadline != inf
             and _now() >= self._deadline
         ):
-            self._cancel(DEADLINE_REASON)
+            self._cancel(self._due_reason())
         return self._cancel_called
 
     # Deadlines
@@ -461,6 +487,10 @@ class CancelScope:
         return None if self._state is not NEW else self._relative != inf
 
     def _move_deadline(self, new: float) -> None:
+        closing = self._closing
+        if closing is not None and closing[1] < new:
+            # The grace of a shutdown cannot be stretched.
+            new = closing[1]
         old, self._deadline = self._deadline, new
         task = self._task
         if task is None or self._cancel_called or old == new:
@@ -472,6 +502,49 @@ class CancelScope:
         self._timed = new != inf
         if self._timed:
             deadlines.add(self, new)
+
+    # Shutting down
+
+    def shutdown(self, *, grace: float, reason: str | None = None) -> None:
+        """Ask what is inside the scope to come to an end, and cancel it if that takes longer than the grace.
+
+        Arguments: grace is in seconds of the run's clock; 0 cancels at once, inf never.  reason is text that each
+        Cancelled will carry, if it comes to that.
+
+        From now on `is_closing()` is True inside the scope, `until_closing()` returns, `stop_when_closing()` blocks are
+        cancelled, and `serve_listeners` accepts no more connections.  The deadline is at most the end of the grace, and
+        cannot be moved beyond it.  Asking again is allowed: the earlier end counts.  A scope that was left already is
+        left alone.
+
+        Raises ValueError for a negative grace or NaN, RuntimeError outside the run.  Not a cancel point.
+
+        Example::
+
+            with nursery.CancelScope() as scope:
+                async with nursery.open_nursery() as n:
+                    n.start_soon(worker)
+                    await order_to_stop()
+                    scope.shutdown(grace=10)
+        """
+        if not grace >= 0:
+            raise ValueError(f"grace must be non-negative, in seconds, not {grace!r}")
+        runner = current_runner()
+        if self._task is not None and self._task.runner is not runner:
+            self._task.runner.check_thread("CancelScope.shutdown()")
+        if self._state is CLOSED:
+            return
+        why = CancelReason("shutdown", reason, None if runner.current is None else repr(runner.current))
+        end = runner.now() + grace
+        asked_before = self._closing is not None
+        if self._closing is None or end < self._closing[1]:
+            self._closing = (why, end)
+        if not asked_before:
+            # What opted in is told first: it is to see why it ends, also if there is no grace.
+            runner.opted_in.begin()
+        if grace == 0:
+            self._cancel(why)
+        elif end < self._deadline:
+            self._move_deadline(end)
 
     # Shielding
 
@@ -487,6 +560,9 @@ class CancelScope:
         if new_value is not self._shield:
             self._shield = new_value
             push(self)
+            task = self._task
+            if task is not None:
+                task.runner.opted_in.tell()
 
     def __repr__(self) -> str:
         state = ("unbound", "active", "exited")[self._state]

@@ -10,8 +10,9 @@ import errno
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
+from ..kernel.closing import is_closing, stop_when_closing
 from ..kernel.nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
 from ..resource import AsyncResource, aclose_forcefully
 from ..streams.abstract import Listener
@@ -36,7 +37,7 @@ async def serve_listeners(
     *,
     handler_nursery: Nursery | None = None,
     task_status: TaskStatus[list[ListenerT]] = TASK_STATUS_IGNORED,
-) -> NoReturn:
+) -> None:
     """Accept connections on all `listeners` until cancelled, and run `handler(stream)` in a task for each.
 
     Arguments: handler_nursery is where the handlers run; by default they are cancelled together with this call, in a
@@ -45,6 +46,9 @@ async def serve_listeners(
     The stream is closed, forcefully, when its handler returns or raises; an error of a handler goes to its nursery
     and, with the default, ends serving.  When the process runs out of descriptors or memory, this is logged to
     "nursery.serve_listeners" and tried again a little later.  With `nursery.start` it reports the listeners.
+
+    When a scope around it is asked to shut down (`scope.shutdown(grace=)`) the listeners are closed; it returns once
+    the handlers in its own nursery are done.
 
     A cancel point.  The listeners are closed in any case.
 
@@ -57,28 +61,30 @@ async def serve_listeners(
             serving.start_soon(_serve_one, listener, handler_nursery, handler)
         # Listening sockets queue connections already: there is nothing to wait for.
         task_status.started(listeners)
-    raise AssertionError("serve_listeners has no listeners, or they have all ended: it can only be cancelled")
+    if not is_closing():
+        raise AssertionError("serve_listeners has no listeners, or they have all ended: it can only be cancelled")
 
 
 async def _serve_one(
     listener: Listener[StreamT], handler_nursery: Nursery, handler: Callable[[StreamT], Awaitable[object]]
-) -> NoReturn:
+) -> None:
     async with listener:
-        while True:
-            try:
-                stream = await listener.accept()
-            except OSError as exc:
-                if exc.errno not in OUT_OF_CAPACITY:
-                    raise
-                _logger.exception(
-                    "accept returned %s (%s); retrying in %s seconds",
-                    errno.errorcode[exc.errno],
-                    os.strerror(exc.errno),
-                    SECONDS_TO_RETRY,
-                )
-                await sleep(SECONDS_TO_RETRY)
-            else:
-                handler_nursery.start_soon(_handle, stream, handler)
+        with stop_when_closing():
+            while True:
+                try:
+                    stream = await listener.accept()
+                except OSError as exc:
+                    if exc.errno not in OUT_OF_CAPACITY:
+                        raise
+                    _logger.exception(
+                        "accept returned %s (%s); retrying in %s seconds",
+                        errno.errorcode[exc.errno],
+                        os.strerror(exc.errno),
+                        SECONDS_TO_RETRY,
+                    )
+                    await sleep(SECONDS_TO_RETRY)
+                else:
+                    handler_nursery.start_soon(_handle, stream, handler)
 
 
 async def _handle(stream: StreamT, handler: Callable[[StreamT], Awaitable[object]]) -> None:
@@ -96,14 +102,15 @@ async def serve_tcp(
     backlog: int | None = None,
     handler_nursery: Nursery | None = None,
     task_status: TaskStatus[list[SocketListener]] = TASK_STATUS_IGNORED,
-) -> NoReturn:
+) -> None:
     """Listen on a TCP port until cancelled, and run `handler(stream)` in a task for each connection.
 
     Arguments: port 0 lets the system choose.  host and backlog are those of `open_tcp_listeners`; handler_nursery is
     that of `serve_listeners`.
 
-    With `nursery.start` it reports the list of listeners, already listening.  A cancel point; the listeners are
-    closed in any case.  Raises what `open_tcp_listeners` and `serve_listeners` do.
+    With `nursery.start` it reports the list of listeners, already listening.  When a scope around it is asked to shut
+    down it stops listening, and returns once the handlers in its own nursery are done.  A cancel point; the listeners
+    are closed in any case.  Raises what `open_tcp_listeners` and `serve_listeners` do.
 
     Example::
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
-from ..kernel.nursery import explain_uncallable, open_nursery
+from ..kernel.calling import explain_uncallable
+from ..kernel.nursery import open_nursery
 from ..kernel.traps import checkpoint_if_cancelled
 
 T = TypeVar("T")

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, overload
 
+from ..kernel.calling import explain_uncallable
 from ..kernel.errors import Cancelled
-from ..kernel.nursery import Nursery, explain_uncallable, open_nursery
+from ..kernel.nursery import Nursery, open_nursery
 from ..kernel.traps import checkpoint_if_cancelled
 
 T = TypeVar("T")

@@ -15,7 +15,6 @@ from typing import Any, Final, final
 from ..kernel.errors import RunFinishedError
 from ..kernel.inbox import current_run_token
 from ..kernel.scope import CancelScope
-from .shutdown import shutdown
 
 DEFAULT_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -25,9 +24,9 @@ class shutdown_on_signals:
     """A context manager whose block is shut down when a signal arrives.
 
     Arguments: signals are those to act on, SIGTERM and SIGINT if none are given.  grace is how many seconds of the
-    run's clock the block may take from then on, see `shutdown`.
+    run's clock the block may take from then on, see `CancelScope.shutdown`.
 
-    The first signal asks the block to close, with `shutdown(scope, grace=grace)`; a second one cancels it at once.  It
+    The first signal asks the block to close, with `scope.shutdown(grace=grace)`; a second one cancels it at once.  It
     gives the block's scope; if the cancellation was what ended the block, `scope.cancelled_caught` is True.
 
     Raises ValueError for a negative grace; on entry RuntimeError outside the main thread.
@@ -107,10 +106,10 @@ class shutdown_on_signals:
             # One of the real-time signals, of which only the first and the last have names.
             name = f"signal {number}"
         if self._requested:
-            shutdown(self._scope, grace=0, reason=f"received a second signal, {name}")
+            self._scope.shutdown(grace=0, reason=f"received a second signal, {name}")
         else:
             self._requested = True
-            shutdown(self._scope, grace=self._grace, reason=f"received {name}")
+            self._scope.shutdown(grace=self._grace, reason=f"received {name}")
 
 
 __all__ = ["shutdown_on_signals"]

@@ -15,11 +15,11 @@ from typing import Any, Generic, TypeVar, TypeVarTuple
 
 import outcome
 
+from ..kernel.calling import as_coroutine
 from ..kernel.current import current, current_runner
 from ..kernel.errors import RunFinishedError
 from ..kernel.inbox import RunToken
 from ..kernel.interrupts import disable_ki_protection, enable_ki_protection
-from ..kernel.nursery import as_coroutine
 from ..kernel.task import Task
 from ..kernel.traps import cancel_shielded_checkpoint
 from .worker import Job, working

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
 
 from ..kernel.nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus
 from ..network.listeners import open_tcp_listeners
@@ -49,7 +48,7 @@ async def serve_ssl_over_tcp(
     backlog: int | None = None,
     handler_nursery: Nursery | None = None,
     task_status: TaskStatus[list[SSLListener[SocketStream]]] = TASK_STATUS_IGNORED,
-) -> NoReturn:
+) -> None:
     """Listen on a TCP port until cancelled, and run `handler(stream)` in a task for each connection.
 
     Arguments: port, host and backlog are those of `open_tcp_listeners`, https_compatible that of `SSLStream`,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import nursery
-from nursery.patterns import open_service_nursery, spawn
+from nursery.patterns import open_service_nursery
 from nursery.testing import MockClock, wait_all_tasks_blocked
 
 
@@ -94,7 +94,7 @@ async def test_errors_of_services_and_block_leave_in_one_flat_group() -> None:
 
 async def test_a_service_that_returns_changes_nothing(autojump_clock: MockClock) -> None:
     async with open_service_nursery() as services:
-        handle = spawn(services, nursery.sleep, 1)
+        handle = services.spawn(nursery.sleep, 1)
         await nursery.sleep(2)
         assert handle.status == "returned"
 

@@ -10,7 +10,7 @@ from types import FrameType
 import pytest
 
 import nursery
-from nursery.patterns import is_closing, shutdown_on_signals, until_closing
+from nursery import is_closing, shutdown_on_signals, until_closing
 from nursery.testing import MockClock, wait_all_tasks_blocked
 
 

@@ -13,16 +13,15 @@ from collections.abc import Awaitable, Callable, Generator
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, TypeVarTuple, final
 
-from ..kernel.current import current, current_task
-from ..kernel.errors import Cancelled, CancelReason
-from ..kernel.nursery import Nursery, as_coroutine, explain_uncallable
-from ..kernel.nursery import spawn as spawn_task
-from ..kernel.parking import ParkingLot
-from ..kernel.scope import CancelScope
-from ..kernel.traps import checkpoint
+from .calling import as_coroutine, explain_uncallable
+from .current import current_task
+from .errors import Cancelled, CancelReason, TaskCancelledError, TaskFailedError
+from .scope import CancelScope
+from .traps import Abort, RaiseCancel, checkpoint, park
 
 if TYPE_CHECKING:
-    from ..kernel.task import Task
+    from .nursery import Nursery
+    from .task import Task
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -31,24 +30,9 @@ Ts = TypeVarTuple("Ts")
 HandleStatus: TypeAlias = Literal["running", "returned", "failed", "cancelled"]
 
 
-class TaskFailedError(RuntimeError):
-    """The task behind an awaited handle has failed, so there is no value.
-
-    The failure itself is raised by the task's nursery; here it is only named, in the text and as `failure`.
-    """
-
-    def __init__(self, text: str, failure: BaseException | None = None) -> None:
-        super().__init__(text)
-        self.failure = failure
-
-
-class TaskCancelledError(TaskFailedError):
-    """The task behind an awaited handle was cancelled, so there is no value."""
-
-
 @final
 class Handle(Generic[T_co]):
-    """A task that was started by `spawn`: await it for the value that its function returns.
+    """A task that was started by `Nursery.spawn`: await it for the value that its function returns.
 
     Attributes: `name`, the task's.
 
@@ -66,10 +50,11 @@ class Handle(Generic[T_co]):
     _scope: CancelScope
     # Until it ends.
     _task: Task | None
-    _waiters: ParkingLot
+    # In the order in which they came.
+    _waiters: dict[Task, None]
 
     def __init__(self, *args: object) -> None:
-        raise TypeError("Handle has no public constructor: spawn() makes handles")
+        raise TypeError("Handle has no public constructor: Nursery.spawn() makes handles")
 
     @classmethod
     def _create(cls) -> Handle[T_co]:
@@ -79,7 +64,7 @@ class Handle(Generic[T_co]):
         self._failure = None
         self._scope = CancelScope()
         self._task = None
-        self._waiters = ParkingLot()
+        self._waiters = {}
         return self
 
     @property
@@ -117,9 +102,17 @@ class Handle(Generic[T_co]):
         if self._task is not None and self._task is current_task():
             raise RuntimeError(f"task {self.name!r} waits for its own end, which would be for ever")
         if self._status == "running":
-            await self._waiters.park()
+            task = current_task()
+            if task.alert:
+                task.raise_if_interrupted()
+            self._waiters[task] = None
+            await park(task, self._stop_waiting)
         else:
             await checkpoint()
+
+    def _stop_waiting(self, task: Task, raise_cancel: RaiseCancel) -> Abort:
+        del self._waiters[task]
+        return Abort.SUCCEEDED
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         return self._wait_for_value().__await__()
@@ -135,41 +128,15 @@ class Handle(Generic[T_co]):
         self._status = status
         # The frames of the task are not for the handle to keep.
         self._task = None
-        self._waiters.unpark_all()
+        waiters, self._waiters = self._waiters, {}
+        for waiter in waiters:
+            waiter.wake()
 
 
-def spawn(
-    nursery: Nursery, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: object = None
-) -> Handle[T]:
-    """Start a child task that runs `fn(*args)`, as `nursery.start_soon` does, and return a handle on it.
-
-    Arguments: name is shown in tracebacks and dumps instead of the function's own.
-
-    A failure of the task is raised by the nursery, and nowhere else.  Raises what `start_soon` raises.  Not a cancel
-    point.
-
-    Example::
-
-        async with nursery.open_nursery() as n:
-            price = spawn(n, fetch_price, "tea")
-            stock = spawn(n, fetch_stock, "tea")
-            print(await price * await stock)
-    """
-    runner = nursery._parent_task.runner
-    if current.runner is not runner:
-        runner.check_thread("spawn()")
-    handle: Handle[T] = Handle._create()
-    handle._task = task = spawn_task(
-        runner, _begin, (handle, nursery, fn, args), nursery, fn if name is None else name
-    )
-    handle.name = task.name
-    return handle
-
-
-def _begin(
+def run_for_handle(
     handle: Handle[T], nursery: Nursery, fn: Callable[..., Awaitable[T]], args: tuple[Any, ...]
 ) -> Awaitable[None]:
-    # Called by spawn, in the new task's context: what is wrong with the function or its arguments is raised there.
+    """Return what the task behind `handle` runs; called in the new task's context, raises what is wrong with `fn`."""
     try:
         returned = fn(*args)
     except TypeError:
@@ -205,5 +172,3 @@ async def _run(handle: Handle[T], nursery: Nursery, coro: Awaitable[T]) -> None:
         # The error's traceback holds this frame, and the handle the error.
         del handle, failure
 
-
-__all__ = ["Handle", "HandleStatus", "TaskCancelledError", "TaskFailedError", "spawn"]

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import nursery
-from nursery.patterns import Handle, TaskCancelledError, TaskFailedError, spawn
+from nursery import Handle, TaskCancelledError, TaskFailedError
 from nursery.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 
@@ -24,7 +24,7 @@ async def fail(seconds: float) -> str:
 
 async def test_an_awaited_handle_gives_the_typed_value(autojump_clock: MockClock) -> None:
     async with nursery.open_nursery() as n:
-        handle: Handle[str] = spawn(n, after, 2, "x")
+        handle: Handle[str] = n.spawn(after, 2, "x")
         before = handle.status
         value: str = await handle
         assert value == "x"
@@ -35,7 +35,7 @@ async def test_an_awaited_handle_gives_the_typed_value(autojump_clock: MockClock
 
 async def test_the_value_is_there_after_the_nursery(autojump_clock: MockClock) -> None:
     async with nursery.open_nursery() as n:
-        handles = [spawn(n, after, number, str(number)) for number in range(3)]
+        handles = [n.spawn(after, number, str(number)) for number in range(3)]
     assert [handle.value for handle in handles] == ["0", "1", "2"]
     with assert_checkpoints():
         assert await handles[0] == "0"
@@ -48,7 +48,7 @@ async def test_any_number_of_tasks_may_await_a_handle(autojump_clock: MockClock)
         got.append(await handle)
 
     async with nursery.open_nursery() as n:
-        handle = spawn(n, after, 1, "x")
+        handle = n.spawn(after, 1, "x")
         for _ in range(3):
             n.start_soon(wait, handle)
     assert got == ["x"] * 3
@@ -58,7 +58,7 @@ async def test_a_failure_is_raised_once_by_the_nursery(autojump_clock: MockClock
     with pytest.raises(ExceptionGroup) as caught:
         async with nursery.open_nursery() as n:
             # Who waits inside the nursery is cut off by it, and adds no second error.
-            await spawn(n, fail, 1)
+            await n.spawn(fail, 1)
     assert [repr(error) for error in caught.value.exceptions] == ["KeyError('the failure')"]
 
 
@@ -74,7 +74,7 @@ async def test_awaiting_a_failed_handle_outside_its_nursery_says_that_it_failed(
     async with nursery.open_nursery() as outer:
         with pytest.raises(ExceptionGroup):
             async with nursery.open_nursery() as n:
-                handles.append(spawn(n, fail, 1))
+                handles.append(n.spawn(fail, 1))
                 outer.start_soon(other)
         assert handles[0].status == "failed"
         with pytest.raises(TaskFailedError):
@@ -89,7 +89,7 @@ async def test_awaiting_a_failed_handle_outside_its_nursery_says_that_it_failed(
 async def test_a_failure_at_once_cancels_the_nursery_before_it_wakes_anybody() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         async with nursery.open_nursery() as n:
-            handle = spawn(n, fail, 0)
+            handle = n.spawn(fail, 0)
             for _ in range(3):
                 n.start_soon(handle.wait)
             await handle
@@ -98,7 +98,7 @@ async def test_a_failure_at_once_cancels_the_nursery_before_it_wakes_anybody() -
 
 async def test_a_handle_can_be_cancelled_alone(autojump_clock: MockClock) -> None:
     async with nursery.open_nursery() as n:
-        doomed, spared = spawn(n, after, 5, "doomed"), spawn(n, after, 2, "spared")
+        doomed, spared = n.spawn(after, 5, "doomed"), n.spawn(after, 2, "spared")
         await nursery.sleep(1)
         doomed.cancel("not needed any more")
         with pytest.raises(TaskCancelledError, match="was cancelled"):
@@ -112,7 +112,7 @@ async def test_a_handle_can_be_cancelled_alone(autojump_clock: MockClock) -> Non
 
 async def test_a_handle_cancelled_before_its_first_step_stops_at_the_first_checkpoint() -> None:
     async with nursery.open_nursery() as n:
-        handle = spawn(n, after, 5, "x")
+        handle = n.spawn(after, 5, "x")
         handle.cancel()
         await handle.wait()
     assert handle.status == "cancelled"
@@ -126,7 +126,7 @@ async def test_a_task_that_returns_although_it_was_cancelled_has_returned() -> N
             return "done all the same"
 
     async with nursery.open_nursery() as n:
-        handle = spawn(n, stubborn)
+        handle = n.spawn(stubborn)
         await wait_all_tasks_blocked()
         handle.cancel()
         assert await handle == "done all the same"
@@ -141,7 +141,7 @@ async def test_a_task_that_fails_while_it_is_cancelled_has_failed() -> None:
 
     with pytest.raises(ExceptionGroup) as caught:
         async with nursery.open_nursery() as n:
-            handle = spawn(n, clumsy)
+            handle = n.spawn(clumsy)
             await wait_all_tasks_blocked()
             handle.cancel()
     assert handle.status == "failed"
@@ -155,7 +155,7 @@ async def test_a_handle_of_a_cancelled_nursery_is_cancelled() -> None:
             n.start_soon(nursery.sleep_forever)
 
     async with nursery.open_nursery() as n:
-        handles = [spawn(n, after, 1, "x"), spawn(n, children)]
+        handles = [n.spawn(after, 1, "x"), n.spawn(children)]
         await wait_all_tasks_blocked()
         n.cancel_scope.cancel()
     assert [handle.status for handle in handles] == ["cancelled", "cancelled"]
@@ -165,7 +165,7 @@ async def test_a_handle_of_a_cancelled_nursery_is_cancelled() -> None:
 
 async def test_cancelling_who_awaits_does_not_cancel_the_task(autojump_clock: MockClock) -> None:
     async with nursery.open_nursery() as n:
-        handle = spawn(n, after, 2, "x")
+        handle = n.spawn(after, 2, "x")
         with nursery.move_on_after(1) as scope:
             await handle
         assert scope.cancelled_caught
@@ -181,20 +181,20 @@ async def test_a_task_cannot_await_itself() -> None:
             await handles[0]
 
     async with nursery.open_nursery() as n:
-        handles.append(spawn(n, navel_gazing))
+        handles.append(n.spawn(navel_gazing))
 
 
 async def test_there_is_no_value_before_the_end() -> None:
     async with nursery.open_nursery() as n:
-        handle = spawn(n, after, 0, "x")
+        handle = n.spawn(after, 0, "x")
         with pytest.raises(RuntimeError, match="no value yet"):
             _ = handle.value
 
 
 async def test_names_and_reprs() -> None:
     async with nursery.open_nursery() as n:
-        plain, named = spawn(n, after, 0, "x"), spawn(n, after, 0, "x", name="Nora")
-        assert plain.name == "tests.patterns.test_handle.after"
+        plain, named = n.spawn(after, 0, "x"), n.spawn(after, 0, "x", name="Nora")
+        assert plain.name == "tests.kernel.test_handle.after"
         assert repr(named) == "<Handle of task 'Nora', running>"
         assert {task.name for task in n.child_tasks} == {plain.name, "Nora"}
     assert repr(named) == "<Handle of task 'Nora', returned>"
@@ -203,16 +203,16 @@ async def test_names_and_reprs() -> None:
 async def test_misuse_is_refused_at_the_call() -> None:
     async with nursery.open_nursery() as n:
         with pytest.raises(TypeError, match="got the coroutine object"):
-            _ = spawn(n, after(1, "x"))  # type: ignore[arg-type]  # wrong on purpose
+            _ = n.spawn(after(1, "x"))  # type: ignore[arg-type]  # wrong on purpose
         with pytest.raises(TypeError, match="missing 1 required positional argument"):
-            _ = spawn(n, after, 1)  # type: ignore[arg-type]  # wrong on purpose
+            _ = n.spawn(after, 1)  # type: ignore[arg-type]  # wrong on purpose
         with pytest.raises(TypeError, match="is it a plain function"):
-            _ = spawn(n, len, "abc")  # type: ignore[arg-type]  # wrong on purpose
+            _ = n.spawn(len, "abc")  # type: ignore[arg-type]  # wrong on purpose
         with pytest.raises(TypeError, match="no public constructor"):
             _ = Handle[int]()
         assert not n.child_tasks
     with pytest.raises(RuntimeError, match="closed to new arrivals"):
-        _ = spawn(n, after, 1, "x")
+        _ = n.spawn(after, 1, "x")
 
 
 async def test_spawning_from_another_thread_is_refused() -> None:
@@ -222,7 +222,7 @@ async def test_spawning_from_another_thread_is_refused() -> None:
 
         def elsewhere() -> None:
             try:
-                _ = spawn(n, after, 1, "x")
+                _ = n.spawn(after, 1, "x")
             except RuntimeError as exc:
                 errors.append(exc)
 
@@ -236,7 +236,7 @@ async def test_a_failed_handle_leaves_no_cyclic_garbage() -> None:
     async def program() -> None:
         try:
             async with nursery.open_nursery() as n:
-                await spawn(n, fail, 0)
+                await n.spawn(fail, 0)
         except ExceptionGroup:
             pass
 
