@@ -12,8 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from benchmarks.catalogue import WORKLOADS, Workload
-from benchmarks.family import ECHO
-from benchmarks.run import Run, RunFailed
+from benchmarks.run import Run, RunFailed, SystemLacks
 from benchmarks.systems import ENTRY_POINTS, why_missing
 from benchmarks.table import report
 
@@ -52,7 +51,7 @@ def available(systems: Iterable[str]) -> list[str]:
     """The systems that can be measured here. Says of each other one why it is left out."""
     found = []
     for system in systems:
-        if reason := why_missing(system):
+        if reason := why_missing(ENTRY_POINTS[system]):
             print(f"left out: {system} ({reason})", file=sys.stderr)
         else:
             found.append(system)
@@ -60,14 +59,15 @@ def available(systems: Iterable[str]) -> list[str]:
 
 
 def selected(patterns: Iterable[str]) -> list[Workload]:
-    chosen = [
-        workload
-        for name, workload in WORKLOADS.items()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    ]
-    if reason := why_missing("epoll"):
-        print(f"left out: {ECHO.title}, whose client needs epoll ({reason})", file=sys.stderr)
-        chosen = [workload for workload in chosen if workload.family is not ECHO]
+    """The workloads that are wanted and possible here. Says of each other one why it is left out."""
+    chosen = []
+    for name, workload in WORKLOADS.items():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            reasons = [reason for need in workload.needs if (reason := why_missing(need))]
+            if reasons:
+                print(f"left out: {name} ({reasons[0]})", file=sys.stderr)
+            else:
+                chosen.append(workload)
     return chosen
 
 
@@ -80,13 +80,16 @@ def interleaved(
     """
     runs: list[Run] = []
     failures: dict[str, RunFailed] = {}
+    able = list(systems)
     for _ in range(repeat):
-        for system in systems:
-            if system in failures:
-                continue
+        for system in able.copy():
             try:
                 runs.append(Run.in_child(workload.name, system, quick=quick))
+            except SystemLacks as lack:
+                able.remove(system)
+                print(f"left out: {lack}", file=sys.stderr)
             except RunFailed as failure:
+                able.remove(system)
                 failures[system] = failure
                 print(f"FAILED: {failure}", file=sys.stderr)
     return [run for run in runs if run.system not in failures], list(failures.values())
@@ -96,7 +99,7 @@ def main() -> int:
     arguments = parse()
     if arguments.list:
         for name, workload in WORKLOADS.items():
-            print(f"{name:22} {workload.operation}; {', '.join(workload.programs)}")
+            print(f"{name:23} {workload.operation}; {', '.join(workload.programs)}")
         return 0
     systems = available(arguments.systems)
     runs: list[Run] = []

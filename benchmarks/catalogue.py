@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.family import ASYNCIO_API, ECHO, KERNEL, Family
-from benchmarks.systems import LOOPS_AND_COMPAT, Program, on_dialects, on_loops
+from benchmarks.family import ASYNCIO_API, DATAGRAMS, ECHO, KERNEL, OUTSIDE, Family
+from benchmarks.systems import LOOPS_AND_COMPAT, PROTOCOL_LOOPS, Program, on_dialects, on_loops
+from benchmarks.wire import TLS, UNIX
 from benchmarks.workloads import (
     asyncio_callbacks,
     asyncio_tasks,
     channel,
+    datagrams,
     echo,
     event,
+    pipe,
+    process_spawn,
     sleepers,
     spawn,
     switch,
+    thread_hop,
     timeouts,
 )
 
@@ -25,6 +30,7 @@ class Workload:
     """A program for each system that can run it. `operation` is what is counted.
 
     `clocks` are those that mean something: the wall time of a workload that sleeps does not.
+    `needs` names what has to be there ("module:attribute"), besides the systems.
     """
 
     name: str
@@ -32,7 +38,11 @@ class Workload:
     operation: str
     programs: Mapping[str, Program]
     clocks: tuple[str, ...] = ("wall", "cpu")
+    needs: tuple[str, ...] = ()
 
+
+# The echo client waits with epoll.
+_EPOLL = "select:epoll"
 
 _ALL = (
     Workload(
@@ -82,16 +92,80 @@ _ALL = (
         "channel",
         KERNEL,
         "an item through a memory channel or queue of 10",
-        on_dialects(channel.in_dialect) | on_loops(channel.in_asyncio),
+        on_dialects(channel.Channel(10).in_dialect) | on_loops(channel.Channel(10).in_asyncio),
+    ),
+    Workload(
+        "channel-0",
+        KERNEL,
+        "an item handed over in a memory channel without room, or a queue of 1",
+        on_dialects(channel.Channel(0).in_dialect) | on_loops(channel.Channel(0).in_asyncio),
     ),
     *(
         Workload(
-            f"echo-{kib}k-10",
+            f"echo-{name}-{connections}",
             ECHO,
-            f"a message of {kib} KiB there and back, 10 connections",
-            echo.Echo(kib * 1024, 10).programs(),
+            f"a message of {size:,} bytes there and back, connections: {connections:,}",
+            echo.Echo(size, connections).programs(),
+            needs=(_EPOLL,),
+        )
+        for name, size in (("64b", 64), ("1k", 1024), ("10k", 10 * 1024), ("100k", 100 * 1024))
+        for connections in (1, 10, 100, 1000)
+    ),
+    Workload(
+        "echo-unix-1k-10",
+        ECHO,
+        "a message of 1 KiB there and back on Unix sockets, 10 connections",
+        echo.Echo(1024, 10, UNIX).programs(),
+        needs=(_EPOLL,),
+    ),
+    *(
+        Workload(
+            f"echo-tls-{kib}k-10",
+            ECHO,
+            f"a message of {kib} KiB there and back in TLS, 10 connections",
+            echo.Echo(kib * 1024, 10, TLS).programs(),
+            needs=(_EPOLL, "trustme:CA"),
         )
         for kib in (1, 10, 100)
+    ),
+    Workload(
+        "echo-udp-1k-10",
+        DATAGRAMS,
+        "a datagram of 1 KiB there and back, 10 clients",
+        datagrams.Datagrams(1024, 10).programs(),
+        needs=(_EPOLL,),
+    ),
+    Workload(
+        "thread-hop",
+        OUTSIDE,
+        "a function that does nothing, run in a thread",
+        on_dialects(thread_hop.in_dialect)
+        | on_loops(thread_hop.in_asyncio, LOOPS_AND_COMPAT)
+        | {"epoll": thread_hop.in_epoll},
+    ),
+    Workload(
+        "process-spawn",
+        OUTSIDE,
+        "a process that does nothing, with a pipe to its standard input",
+        on_dialects(process_spawn.in_dialect) | on_loops(process_spawn.in_asyncio),
+        needs=("os:fork",),
+    ),
+    Workload(
+        "process-spawn-no-input",
+        OUTSIDE,
+        "a process that does nothing, without pipes",
+        on_dialects(process_spawn.in_dialect_no_input) | on_loops(process_spawn.in_asyncio_no_input),
+        needs=("os:fork",),
+    ),
+    Workload(
+        "pipe-100m",
+        OUTSIDE,
+        "a megabyte from a child process, 100 each",
+        on_dialects(pipe.in_dialect)
+        | on_loops(pipe.in_asyncio_streams, LOOPS_AND_COMPAT)
+        | on_loops(pipe.in_asyncio_protocol, PROTOCOL_LOOPS)
+        | {"epoll": pipe.in_epoll},
+        needs=("os:fork",),
     ),
     *(
         Workload(name, ASYNCIO_API, operation, on_loops(body, LOOPS_AND_COMPAT))
@@ -100,7 +174,7 @@ _ALL = (
             ("aio-create-task", "await create_task(f())", asyncio_tasks.create_task),
             ("aio-gather-100", "one of 100 coroutines in gather()", asyncio_tasks.gather),
             ("aio-taskgroup-100", "one of 100 tasks in a TaskGroup", asyncio_tasks.taskgroup),
-            ("aio-queue", "an item through a Queue of 10", channel.in_asyncio),
+            ("aio-queue", "an item through a Queue of 10", channel.Channel(10).in_asyncio),
             ("aio-future", "await a Future set by call_soon()", asyncio_callbacks.future),
             ("aio-call-soon", "one of 100 callbacks", asyncio_callbacks.call_soon),
             (

@@ -2,16 +2,18 @@
 
     python -m benchmarks.child WORKLOAD SYSTEM [--quick]
 
-Prints one line of JSON: a `benchmarks.run.Run`.
+Prints one line of JSON: a `benchmarks.run.Run`; or, with an exit status of its own, what the system lacks.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 
 from benchmarks.catalogue import WORKLOADS
+from benchmarks.descriptors import allow_as_many_as_possible
 from benchmarks.meter import Meter
-from benchmarks.run import Run
+from benchmarks.run import LACKING, Run
 
 
 def main() -> None:
@@ -23,8 +25,13 @@ def main() -> None:
     programs = WORKLOADS[arguments.workload].programs
     if arguments.system not in programs:
         parser.error(f"{arguments.workload} runs on {', '.join(programs)}")
+    allow_as_many_as_possible()
     meter = Meter(quick=arguments.quick)
-    programs[arguments.system](meter)
+    try:
+        programs[arguments.system](meter)
+    except NotImplementedError as error:
+        print(error)
+        sys.exit(LACKING)
     run = Run(arguments.workload, arguments.system, meter.operations, meter.wall_ns, meter.cpu_ns)
     print(run.to_json())
 

@@ -8,20 +8,26 @@ import subprocess
 import sys
 from typing import Self
 
+from benchmarks.echo_client import Order
+
 
 class ClientProcess:
     """A context manager; no client outlives the block."""
 
-    def __init__(self, host: str, size: int, connections: int, seconds: float) -> None:
-        self._host = host
-        self._settings = (size, connections, seconds, os.getpid())
+    def __init__(self, wire: str, size: int, connections: int, seconds: float) -> None:
+        self._wire = wire
+        self._size = size
+        self._connections = connections
+        self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
 
-    def connect(self, port: int) -> None:
+    def connect(self, address: str | bytes | tuple[str, int]) -> None:
         """Start the client. It connects, exchanges messages for the set time and hangs up."""
-        arguments = (self._host, port, *self._settings)
+        if isinstance(address, bytes):
+            address = address.decode()
+        order = Order(self._wire, address, self._size, self._connections, self._seconds, os.getpid())
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.echo_client", *map(str, arguments)],
+            [sys.executable, "-m", "benchmarks.echo_client", order.to_json()],
             stdout=subprocess.PIPE,
         )
 

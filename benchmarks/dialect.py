@@ -6,9 +6,14 @@ protocols describe that argument; they are what a type checker needs to know of 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Protocol, Self
+from subprocess import CompletedProcess
+from typing import Any, Protocol, Self, TypeVar
+
+T = TypeVar("T")
 
 AsyncFunction = Callable[..., Awaitable[object]]
 
@@ -46,14 +51,43 @@ class Stream(Protocol):
     async def send_all(self, data: bytes | bytearray) -> None: ...
 
 
+class Socket(Protocol):
+    def getsockname(self) -> tuple[str, int]: ...
+    async def recvfrom(self, size: int, /) -> tuple[bytes, tuple[str, int]]: ...
+    async def sendto(self, data: bytes, address: tuple[str, int], /) -> int: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+class SocketModule(Protocol):
+    def from_stdlib_socket(self, sock: socket.socket) -> Socket: ...
+
+
+class Listener(Protocol):
+    async def aclose(self) -> None: ...
+
+
+class ToThread(Protocol):
+    async def run_sync(self, sync_fn: Callable[[], T], /) -> T: ...
+
+
+class Process(Protocol):
+    @property
+    def stdout(self) -> AsyncIterator[bytes] | None: ...
+    async def wait(self) -> int: ...
+
+
 class LowLevel(Protocol):
     async def checkpoint(self) -> None: ...
+    async def open_process(self, command: Sequence[str], *, stdout: int) -> Process: ...
 
 
 class Dialect(Protocol):
     """`trio` or `nursery`, the module."""
 
     lowlevel: LowLevel
+    socket: SocketModule
+    to_thread: ToThread
 
     def run(self, async_fn: AsyncFunction, /, *args: Any) -> Any: ...
     def open_nursery(self) -> AbstractAsyncContextManager[Nursery]: ...
@@ -61,6 +95,11 @@ class Dialect(Protocol):
     async def sleep(self, seconds: float) -> None: ...
     def Event(self) -> Event: ...
     def open_memory_channel(self, size: int, /) -> tuple[SendChannel, ReceiveChannel]: ...
-    async def serve_tcp(
-        self, handler: Callable[[Stream], Awaitable[object]], port: int, *, host: str
+    def SocketListener(self, sock: Socket, /) -> Listener: ...
+    def SSLListener(self, listener: Listener, context: ssl.SSLContext, /) -> Listener: ...
+    async def serve_listeners(
+        self, handler: Callable[[Stream], Awaitable[object]], listeners: list[Listener]
     ) -> None: ...
+    async def run_process(
+        self, command: Sequence[str], *, stdin: bytes | int = b""
+    ) -> CompletedProcess[bytes]: ...

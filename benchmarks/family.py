@@ -64,9 +64,35 @@ ECHO = Family(
         ("nursery-compat-protocol", "uvloop-protocol"),
     ),
 )
+DATAGRAMS = Family(
+    "datagram echo servers",
+    ECHO.figures,
+    (
+        ("nursery", "uvloop-protocol"),
+        ("nursery", "asyncio-protocol"),
+        ("nursery", "trio"),
+        ("nursery", "epoll"),
+        ("nursery-compat-protocol", "uvloop-protocol"),
+    ),
+)
+OUTSIDE = Family(
+    "threads and processes",
+    (
+        Figure("wall", "wall time, us per operation", _microseconds),
+        Figure("cpu", "CPU time, us per operation", _microseconds),
+    ),
+    (
+        ("nursery", "uvloop"),
+        ("nursery", "asyncio"),
+        ("nursery", "trio"),
+        ("nursery", "uvloop-protocol"),
+        ("nursery", "epoll"),
+        ("nursery-compat", "uvloop"),
+    ),
+)
 ASYNCIO_API = Family(
     "one asyncio program on each loop",
     _TIMES,
     (("nursery-compat", "uvloop"), ("nursery-compat", "asyncio")),
 )
-FAMILIES = (KERNEL, ECHO, ASYNCIO_API)
+FAMILIES = (KERNEL, ECHO, DATAGRAMS, OUTSIDE, ASYNCIO_API)

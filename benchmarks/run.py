@@ -8,12 +8,18 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+# The exit status of a child whose system lacks what the workload is about.
+LACKING = 3
 CHECKOUT = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0
 
 
 class RunFailed(Exception):
     """The process failed, gave a wrong result or never came to an end."""
+
+
+class SystemLacks(Exception):
+    """The system raised NotImplementedError: it does not claim to do this, so it is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +53,7 @@ class Run:
         except subprocess.TimeoutExpired:
             raise RunFailed(f"{workload} on {system}: no end after {PATIENCE:g} s") from None
         except subprocess.CalledProcessError as error:
+            if error.returncode == LACKING:
+                raise SystemLacks(f"{workload} on {system}: {error.stdout.decode().strip()}") from None
             raise RunFailed(f"{workload} on {system}: status {error.returncode}") from None
         return cls(**json.loads(child.stdout))

@@ -34,16 +34,16 @@ LOOPS_AND_COMPAT = ("nursery-compat", "asyncio", "uvloop")
 PROTOCOL_LOOPS = ("nursery-compat-protocol", "asyncio-protocol", "uvloop-protocol")
 
 
-def entry_point(system: str) -> Any:
-    """Import the object that the system stands on."""
-    module, _, attribute = ENTRY_POINTS[system].partition(":")
+def imported(name: str) -> Any:
+    """Import the object named "module:attribute"."""
+    module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)
 
 
-def why_missing(system: str) -> str | None:
-    """Why the system cannot be measured here; None when it can."""
+def why_missing(name: str) -> str | None:
+    """Why the object named "module:attribute" is not to be had here; None when it is."""
     try:
-        entry_point(system)
+        imported(name)
     except Exception as error:  # a library that is broken is as absent as one not installed
         return f"{type(error).__name__}: {error}"
     return None
@@ -66,5 +66,5 @@ def _run_dialect(system: str, body: DialectBody, meter: Meter) -> None:
 
 def _run_loop(system: str, body: AsyncioBody, meter: Meter) -> None:
     # What asyncio.run(..., loop_factory=...) does; on Python 3.11 it has no such argument yet.
-    with asyncio.Runner(loop_factory=entry_point(system)) as runner:
+    with asyncio.Runner(loop_factory=imported(ENTRY_POINTS[system])) as runner:
         runner.run(body(meter))

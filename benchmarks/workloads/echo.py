@@ -10,7 +10,7 @@ from functools import partial
 from typing import cast
 
 from benchmarks.client_process import ClientProcess
-from benchmarks.dialect import Dialect, Nursery, Stream
+from benchmarks.dialect import Dialect, Listener, Nursery, Stream
 from benchmarks.expect import expect
 from benchmarks.meter import Meter
 from benchmarks.systems import (
@@ -20,9 +20,9 @@ from benchmarks.systems import (
     on_dialects,
     on_loops,
 )
+from benchmarks.wire import TCP, TLS, UNIX, Wire
 from benchmarks.workloads import echo_epoll
 
-HOST = "127.0.0.1"
 READ = 64 * 1024
 
 
@@ -32,14 +32,17 @@ class Echo:
 
     size: int
     connections: int
+    wire: Wire = TCP
 
     def programs(self) -> dict[str, Program]:
-        return (
+        programs = (
             on_dialects(self.in_dialect)
             | on_loops(self.in_asyncio_streams, LOOPS_AND_COMPAT)
             | on_loops(self.in_asyncio_protocol, PROTOCOL_LOOPS)
-            | {"epoll": self.in_epoll}
         )
+        if self.wire is not TLS:
+            programs["epoll"] = self.in_epoll
+        return programs
 
     async def in_dialect(self, lib: Dialect, meter: Meter) -> None:
         server: Nursery
@@ -53,11 +56,15 @@ class Echo:
             if served == self.connections:
                 server.cancel_scope.cancel()
 
+        sock = self.wire.listen()
+        listener: Listener = lib.SocketListener(lib.socket.from_stdlib_socket(sock))
+        context = self.wire.server_context()
+        if context is not None:
+            listener = lib.SSLListener(listener, context)
         with self._client(meter) as client:
             async with lib.open_nursery() as server:
-                serve = partial(lib.serve_tcp, handler, 0, host=HOST)
-                listeners = await server.start(serve)
-                client.connect(listeners[0].socket.getsockname()[1])
+                await server.start(partial(lib.serve_listeners, handler, [listener]))
+                client.connect(sock.getsockname())
         expect("connections served", served, self.connections)
 
     async def in_asyncio_streams(self, meter: Meter) -> None:
@@ -74,9 +81,11 @@ class Echo:
             if served == self.connections:
                 all_served.set()
 
+        sock, context = self.wire.listen(), self.wire.server_context()
+        start = asyncio.start_unix_server if self.wire is UNIX else asyncio.start_server
         with self._client(meter) as client:
-            async with await asyncio.start_server(handler, HOST, 0) as server:
-                client.connect(server.sockets[0].getsockname()[1])
+            async with await start(handler, sock=sock, ssl=context):
+                client.connect(sock.getsockname())
                 await all_served.wait()
         expect("connections served", served, self.connections)
 
@@ -102,19 +111,22 @@ class Echo:
                     all_served.set()
 
         loop = asyncio.get_running_loop()
+        sock, context = self.wire.listen(), self.wire.server_context()
+        create = loop.create_unix_server if self.wire is UNIX else loop.create_server
         with self._client(meter) as client:
-            async with await loop.create_server(EchoProtocol, HOST, 0) as server:
-                client.connect(server.sockets[0].getsockname()[1])
+            async with await create(EchoProtocol, sock=sock, ssl=context):
+                client.connect(sock.getsockname())
                 await all_served.wait()
         expect("connections served", served, connections)
 
     def in_epoll(self, meter: Meter) -> None:
-        with self._client(meter) as client:
-            echo_epoll.serve(HOST, self.connections, client.connect)
+        with self._client(meter) as client, self.wire.listen() as listener:
+            client.connect(listener.getsockname())
+            echo_epoll.serve(listener, self.connections)
 
     @contextmanager
     def _client(self, meter: Meter) -> Iterator[ClientProcess]:
-        client = ClientProcess(HOST, self.size, self.connections, meter.seconds)
+        client = ClientProcess(self.wire.name, self.size, self.connections, meter.seconds)
         with client:
             yield client
             meter.record(*client.result())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable
 
 CHUNK = 256 * 1024
 
@@ -45,16 +44,16 @@ class _Connection:
         return False
 
 
-def serve(host: str, connections: int, listening: Callable[[int], None]) -> None:
-    """Serve so many connections to their end. `listening` is told the port."""
+def serve(listener: socket.socket, connections: int) -> None:
+    """Serve so many connections to their end."""
     buffer = memoryview(bytearray(CHUNK))
     served: dict[int, _Connection] = {}
-    with socket.create_server((host, 0)) as listener, select.epoll() as epoll:
-        listening(listener.getsockname()[1])
+    with select.epoll() as epoll:
         for _ in range(connections):
             sock, _address = listener.accept()
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family == socket.AF_INET:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             served[sock.fileno()] = _Connection(sock)
         edges = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
         for descriptor in served:

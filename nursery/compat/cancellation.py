@@ -40,10 +40,13 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import outcome
+
 from ..kernel import errors, traps
-from ..kernel.scope import cancelled_scope_around, is_cancelled, newest_cancellation_around
+from ..kernel.scope import CancelScope, cancelled_scope_around, is_cancelled, newest_cancellation_around
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import Abort, RaiseCancel, not_abortable
+from .rare import leave_unset
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -63,6 +66,11 @@ NATIVE_TRAPS: Final[frozenset[CodeType]] = frozenset(
 def is_edge(error: BaseException) -> bool:
     """Return whether `error` is a cancellation by Task.cancel(), not by a scope."""
     return isinstance(error, asyncio.CancelledError) and not isinstance(error, errors.Cancelled)
+
+
+def abort_place(task: KernelTask, raise_cancel: RaiseCancel) -> Abort:
+    """Mark a task that waits in a place of the facade (its `custom_sleep_data`); never called, as `abort_await`."""
+    return Abort.FAILED
 
 
 def abort_await(task: KernelTask, raise_cancel: RaiseCancel) -> Abort:
@@ -158,6 +166,9 @@ class CancellableTask(KernelTask):
 
     def deliver(self) -> None:
         """Interrupt a waiting task if something is pending."""
+        if self.abort is abort_place:
+            self.deliver_in_place()
+            return
         if self.abort is not abort_await:
             KernelTask.deliver(self)
             return
@@ -175,6 +186,20 @@ class CancellableTask(KernelTask):
                 self._asked = awaits
                 self.send_next(self.send_answer)
 
+    def deliver_in_place(self) -> None:
+        """Interrupt a task that waits for an object of the facade, by the rule for futures."""
+        error: BaseException
+        if self._must_cancel and not self.edge_is_held():
+            error = self.take_edge()
+        elif newest_cancellation_around(self.scope) > self.delivered:
+            error = self.level_error()
+        else:
+            return
+        self.custom_sleep_data.withdraw(self)
+        self.abort = None
+        self.outcome = outcome.Error(error)
+        self.runner.queue.append(self)
+
     # Throwing into asyncio code
 
     def send_next(self, send: Callable[[None], object]) -> None:
@@ -190,6 +215,8 @@ class CancellableTask(KernelTask):
             self.send_next(self.send_edge)
         elif (
             self.awaits is None
+            # Woken in a place: the turn it was given comes first, as a future's result does.
+            and not getattr(self.custom_sleep_data, "is_place", False)
             and newest_cancellation_around(self.scope) > self.delivered
             and getattr(self.coro, "cr_suspended", True)
         ):
@@ -241,29 +268,50 @@ class CancellableTask(KernelTask):
         """Look at an alerted task that has just yielded None: native traps look themselves, asyncio's do not."""
         self.interrupt_queued()
 
-    # Passing through a native nursery
+    # Leaving native blocks: see the functions below
+
+    def stands_for_cancelled(self, error: BaseException, scope: CancelScope) -> bool:
+        """Return whether a scope that was cancelled may absorb `error`."""
+        return stands_for_cancelled(self, self._num_cancels, error, scope)
 
     def combine_errors(self, errors_: list[BaseException]) -> BaseException:
         """Return what leaves a native nursery of this task."""
-        edge: BaseException | None = None
-        others: list[BaseException] = []
-        failed = False
-        for error in errors_:
-            if is_edge(error):
-                edge = edge or error
-            else:
-                others.append(error)
-                if not isinstance(error, errors.Cancelled):
-                    failed = failed or not isinstance(error, BaseExceptionGroup) or bool(
-                        error.split(errors.Cancelled)[1]
-                    )
+        edge, rest = part_with_edge(errors_)
         if edge is None:
             return KernelTask.combine_errors(self, errors_)
-        if not failed:
+        if not rest:
             return edge
         if self._num_cancels > 0:
             # Not lost, only later: the failure goes first.
             self._must_cancel = True
             self._cancel_message = edge.args[0] if edge.args else None
             self.refresh()
-        return KernelTask.combine_errors(self, others)
+        return KernelTask.combine_errors(self, rest)
+
+
+def stands_for_cancelled(task: KernelTask, num_cancels: int, error: BaseException, scope: CancelScope) -> bool:
+    """Return whether a scope that was cancelled may absorb `error`, a cancellation of asyncio's class.
+
+    Library code may answer a scope's `Cancelled` with a CancelledError of its own (3.11's Condition.wait for one), and
+    a task of asyncio's class is told of a scope by one.  It is the scope's if the task was told and nobody has asked
+    for an edge.
+    """
+    return is_edge(error) and num_cancels == 0 and 0 < scope._serial <= task.delivered
+
+
+def part_with_edge(errors_: list[BaseException]) -> tuple[BaseException | None, list[BaseException]]:
+    """Return the edge among the errors of a nursery, and the errors that go before it: none if nothing failed."""
+    edge: BaseException | None = None
+    others: list[BaseException] = []
+    failed = False
+    for error in errors_:
+        if is_edge(error):
+            edge = edge or error
+        else:
+            others.append(error)
+            if not isinstance(error, errors.Cancelled):
+                failed = failed or not isinstance(error, BaseExceptionGroup) or bool(error.split(errors.Cancelled)[1])
+    return edge, others if failed else []
+
+
+leave_unset(CancellableTask, _asked=None, _cancel_message=None)

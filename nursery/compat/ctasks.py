@@ -5,27 +5,36 @@ kernel like any other, but its step does not run code: it resolves the future th
 the C task's own step.  While the C task is in a native wait, its `_fut_waiter` is that future, so `task.cancel()` finds
 it, and asks the native wait.
 
-What does not reach a C task yet: a cancelled scope while it waits in an asyncio await (in a native wait it does, and at
-the next native cancel point).
+A scope that is cancelled while the C task is in an asyncio await cancels the future that it awaits, once, as in a
+task of ours.  What is raised there is asyncio's own CancelledError, since the C task makes it; the scope absorbs it if
+nobody has called `task.cancel()` (`stands_for_cancelled`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import weakref
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from weakref import WeakKeyDictionary
 
 from ..kernel.errors import not_in_a_run
 from ..kernel.runner import Runner
+from ..kernel.scope import CancelScope, newest_cancellation_around
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import PARK, Signal
+from .cancellation import part_with_edge, stands_for_cancelled
+from .task import Task
 
 if TYPE_CHECKING:
     from .loop.state import LoopState
 
 # A record does not refer to its task, so that the task can be freed.
 _records: Final[WeakKeyDictionary[asyncio.Task[Any], Record]] = WeakKeyDictionary()
+
+
+# How many turns a C task may do nothing but yield before a cancelled scope interrupts it there.
+PATIENCE: Final = 3
 
 
 class NativeWait(asyncio.Future[None]):
@@ -49,7 +58,7 @@ class NativeWait(asyncio.Future[None]):
 class Record(KernelTask):
     """The kernel's view of one C task."""
 
-    __slots__ = ("_edge", "_waits", "loop")
+    __slots__ = ("_borrowed", "_ctask", "_edge", "_looks", "_waits", "loop")
 
     def __init__(self, loop: LoopState, ctask: asyncio.Task[Any]) -> None:
         coro: Any = ctask.get_coro()
@@ -59,6 +68,10 @@ class Record(KernelTask):
         self.scope = loop.root_group.cancel_scope
         self._waits: NativeWait | None = None
         self._edge: asyncio.CancelledError | None = None
+        self._ctask = weakref.ref(ctask)
+        # Whether `_look` is in the queue; and how many edges were asked for on behalf of a scope.
+        self._looks = False
+        self._borrowed = 0
         self.send = self._step
         ctask.add_done_callback(self._ended)
 
@@ -94,6 +107,64 @@ class Record(KernelTask):
         assert edge is not None
         raise edge
 
+    # Scopes
+
+    def refresh(self) -> None:
+        """Make `alert` true to the facts again, and interrupt the C task where it waits."""
+        KernelTask.refresh(self)
+        if self.alert and self.abort is None and not self._looks and self._has_news():
+            self._looks = True
+            # Not at once: it may be running, or be woken already, and what it was woken for comes first.
+            self.loop.call_soon(self._look, 0)
+
+    def _has_news(self) -> bool:
+        return newest_cancellation_around(self.scope) > self.delivered
+
+    def _look(self, vain: int) -> None:
+        """Tell the C task of a cancelled scope, as soon as it waits for a future."""
+        self._looks = False
+        ctask = self._ctask()
+        if ctask is None or ctask.done() or self.abort is not None or not self._has_news():
+            return
+        serial = self.runner.cancel_serial
+        awaits: Any = ctask._fut_waiter  # type: ignore[attr-defined]  # not in typeshed
+        if awaits is not None and not awaits.done():
+            self.delivered = serial
+            awaits.cancel()
+            return
+        if vain >= PATIENCE:
+            # It does nothing but yield: an edge is the one thing that reaches it.  It is given back by the scope.
+            self.delivered = serial
+            self._borrowed += 1
+            ctask.cancel()
+            return
+        self._looks = True
+        self.loop.call_soon(self._look, vain + (awaits is None))
+
+    def stands_for_cancelled(self, error: BaseException, scope: CancelScope) -> bool:
+        """Return whether a scope that was cancelled may absorb `error`."""
+        ctask = self._ctask()
+        if ctask is None or not stands_for_cancelled(self, ctask.cancelling() - self._borrowed, error, scope):
+            return False
+        while self._borrowed:
+            self._borrowed -= 1
+            ctask.uncancel()
+        return True
+
+    def combine_errors(self, errors_: list[BaseException]) -> BaseException:
+        """Return what leaves a native nursery of this task."""
+        edge, rest = part_with_edge(errors_)
+        if edge is None:
+            return KernelTask.combine_errors(self, errors_)
+        if not rest:
+            return edge
+        ctask = self._ctask()
+        if ctask is not None and ctask.cancelling():
+            # Not lost, only later: the failure goes first.
+            ctask.cancel(edge.args[0] if edge.args else None)
+            ctask.uncancel()
+        return KernelTask.combine_errors(self, rest)
+
     def _ended(self, ctask: asyncio.Task[Any]) -> None:
         """Clear up what an untidy C task leaves."""
         _records.pop(ctask, None)
@@ -111,10 +182,15 @@ class Record(KernelTask):
 def record_of_current() -> KernelTask:
     """Return the record of the C task being stepped (the kernel's fourth door); RuntimeError if there is none."""
     loop: Any = asyncio._get_running_loop()
-    ctask = None if loop is None else asyncio.current_task(loop)
-    if ctask is None:
+    running = None if loop is None else asyncio.current_task(loop)
+    if running is None:
         not_in_a_run()
-    record = _records.get(ctask)
+    ours: Any = running
+    if type(ours) is Task:
+        # One of ours, in whose step `is_running` was called.
+        loop.runner.current = ours
+        return ours
+    record = _records.get(running)
     if record is None:
-        _records[ctask] = record = Record(loop, ctask)
+        _records[running] = record = Record(loop, running)
     return record

@@ -1,12 +1,16 @@
 """Callbacks that stand in the run queue, and timers that stand in the deadlines.
 
 Invariant: a handle in the run queue is run once for each time it was put there, in its own context, as no task; a
-cancelled one does nothing.  A timer is either in the deadlines (`_scheduled`), or in the queue, or done: `cancel`
-removes it truly.
+cancelled one, whose `_callback` is None, does nothing.  A timer is either in the deadlines (`_scheduled`), or in the
+queue, or done: `cancel` removes it truly.
 
 They are instances of asyncio's own classes, so `isinstance` and `handle.cancelled()` mean what libraries expect.  The
 batch function of compat runs them in line; `run` and `send` are for the kernel's own loops (door 1 of
 kernel/foreign.py).
+
+`SoonHandle` and `LaterHandle` are what `call_soon` and `call_later` make outside debug mode.  They have no `__init__`:
+the loop fills their slots where it makes them, since a Python call to do so costs as much as the rest of a handle (80
+of 180 ns).  What only debug mode looks at is not stored in them.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import sys
 from asyncio import format_helpers
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from ..kernel.traps import PARK
 
@@ -24,20 +29,25 @@ if TYPE_CHECKING:
     from .loop.state import LoopState
 
 
+if sys.version_info >= (3, 13):
+    describe_call: Final = partial(format_helpers._format_callback_source, debug=True)  # type: ignore[call-arg]  # not in typeshed
+else:
+    describe_call: Final = format_helpers._format_callback_source
+
+
 class Handle(asyncio.Handle):
-    """What `call_soon` returns."""
+    """A callback with its arguments and its context."""
 
     __slots__ = ()
 
     # Read by the kernel's loops after a step, as of every item.
     alert = False
 
-    _callback: Callable[..., object]
-    _args: Sequence[Any]
+    _callback: Callable[..., object] | None
+    _args: Sequence[Any] | None  # type: ignore[assignment]  # as asyncio itself: a cancelled handle has none
     _loop: LoopState
     _context: Context
 
-    # flat: once for every callback
     def __init__(
         self, callback: Callable[..., object], args: Sequence[Any], loop: LoopState, context: Context | None = None
     ) -> None:
@@ -55,18 +65,37 @@ class Handle(asyncio.Handle):
     def run(self, send: object, nothing: None) -> object:
         """Call the function, as no task."""
         self._loop.runner.current = None
-        if not self._cancelled:
+        callback = self._callback
+        if callback is not None:
+            assert self._args is not None
             try:
-                self._context.run(self._callback, *self._args)
+                self._context.run(callback, *self._args)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as exc:
-                self.report(exc)
+                self.report(exc, callback, self._args)
         return PARK
 
-    def report(self, exc: BaseException) -> None:
-        """Tell the loop's exception handler what the callback raised."""
-        source = format_helpers._format_callback_source(self._callback, self._args)
+    def _run(self) -> None:
+        self.run(None, None)
+
+    def get_context(self) -> Context:
+        """Return the context that the callback runs in."""
+        return self._context
+
+    def report(
+        self, exc: BaseException, callback: Callable[..., object] | None = None, args: Sequence[Any] | None = None
+    ) -> None:
+        """Tell the loop's exception handler what the callback raised.
+
+        Arguments: callback and args are what was called; it may have cancelled its own handle, which then has forgotten
+        them.
+        """
+        callback = self._callback if callback is None else callback
+        args = self._args if args is None else args
+        # As asyncio: arguments may be secret, they are shown in debug mode only.
+        shown = args if args is not None and self._loop._debug else ()
+        source = repr(self) if callback is None else describe_call(callback, shown)
         context: dict[str, Any] = {"message": f"Exception in callback {source}", "exception": exc, "handle": self}
         if self._source_traceback:
             context["source_traceback"] = self._source_traceback
@@ -74,7 +103,7 @@ class Handle(asyncio.Handle):
 
 
 class TimerHandle(Handle, asyncio.TimerHandle):
-    """What `call_later` and `call_at` return."""
+    """A callback that waits for its time."""
 
     __slots__ = ()
 
@@ -116,6 +145,53 @@ class TimerHandle(Handle, asyncio.TimerHandle):
             self._scheduled = False
             self._loop.runner.deadlines.remove(self, self._when)
         asyncio.Handle.cancel(self)
+
+
+class SoonHandle(Handle):
+    """What `call_soon` returns; its maker fills `_callback`, `_args`, `_context` and `_loop`."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+
+    else:
+        # A C function: `SoonHandle()` then makes no frame.
+        __init__ = object.__init__
+        # They hide slots, which are left empty.
+        _repr = None
+        _source_traceback = None
+
+        @property
+        def _cancelled(self) -> bool:
+            return self._callback is None
+
+    def cancel(self) -> None:
+        """Forget the callback."""
+        self._callback = self._args = None
+
+    def cancelled(self) -> bool:
+        """Return whether the callback was cancelled."""
+        return self._callback is None
+
+
+class LaterHandle(SoonHandle, TimerHandle):
+    """What `call_later` and `call_at` return; its maker fills `_when` and `_scheduled` as well."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        """Forget the callback."""
+        if self._scheduled:
+            self._scheduled = False
+            self._loop.runner.deadlines.remove(self, self._when)
+        self._callback = self._args = None
+
+
+# By the names of asyncio, in `repr` as well: which of the two it is says nothing to a reader.
+SoonHandle.__name__ = "Handle"
+LaterHandle.__name__ = "TimerHandle"
 
 
 class ReadinessHandle(Handle):

@@ -1,7 +1,9 @@
 """install: make our loop the one that asyncio itself makes.
 
-Invariant: after `install()` asyncio.run, asyncio.Runner, asyncio.new_event_loop and get_event_loop make our loops, in
-whichever way this version of Python lets one say so: a policy as long as policies exist, `new_event_loop` after.
+Invariant: after `install()` every name in asyncio that makes a loop makes ours, in whichever way this version of Python
+lets one say so: a policy as long as policies exist, `new_event_loop` after; and the classes that libraries name
+themselves, asyncio.SelectorEventLoop and asyncio.EventLoop, are ours too.  What imported one of those names before
+`install()` keeps what it imported.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import events
+from selectors import BaseSelector
 from typing import TYPE_CHECKING, Any
 
-from .loop import new_event_loop
+from .loop import EventLoop, new_event_loop
 
 if TYPE_CHECKING or sys.version_info < (3, 14):
 
@@ -24,13 +27,37 @@ if TYPE_CHECKING or sys.version_info < (3, 14):
 
 elif hasattr(events, "_AbstractEventLoopPolicy"):
     # 3.14 and 3.15: the public names still work but warn.
-    class EventLoopPolicy(asyncio.unix_events._UnixDefaultEventLoopPolicy):
+    class EventLoopPolicy(asyncio.unix_events._DefaultEventLoopPolicy):
         def new_event_loop(self) -> asyncio.AbstractEventLoop:
             return new_event_loop()
 
 
+class SelectorEventLoop(EventLoop):
+    """What asyncio.SelectorEventLoop is after `install()`: ours, but asyncio's own for whoever brings a selector.
+
+    Libraries name that class to get a loop with `add_reader`, as every loop on Unix has; that is ours.  A selector
+    given is meant to be used, and ours has none: then it is the loop that asyncio had before.
+
+    Source: asyncio's documentation, `asyncio.SelectorEventLoop`.
+    """
+
+    def __new__(cls, selector: BaseSelector | None = None) -> Any:
+        """Make ours, or asyncio's."""
+        if selector is not None and cls is SelectorEventLoop:
+            return asyncio.unix_events._UnixSelectorEventLoop(selector)
+        return super().__new__(cls)
+
+    def __init__(self, selector: BaseSelector | None = None) -> None:
+        if selector is not None:
+            raise TypeError("a loop of nursery takes no selector: it has a driver of its own")
+        super().__init__()
+
+
 def install() -> None:
-    """Let asyncio make our loops from now on, in this process.
+    """Let asyncio make our loops from now on, in this process; a second call changes nothing.
+
+    asyncio.run, asyncio.Runner, asyncio.new_event_loop and the event loop policy make ours, and so do
+    asyncio.SelectorEventLoop, unless it is given a selector, and asyncio.EventLoop.
 
     Example::
 
@@ -43,3 +70,7 @@ def install() -> None:
     else:
         for module in (events, asyncio):
             vars(module)["new_event_loop"] = new_event_loop
+    for module in (asyncio, asyncio.unix_events):
+        for name in ("SelectorEventLoop", "EventLoop"):
+            if hasattr(module, name):
+                vars(module)[name] = SelectorEventLoop

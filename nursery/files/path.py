@@ -62,6 +62,8 @@ def _describe(wrapper: Callable[..., object], method: Callable[..., object], mor
     """Name the async form of a method after it."""
     wrapper.__name__ = method.__name__
     wrapper.__qualname__ = f"Path.{method.__name__}"
+    # inspect.signature() follows it, and so do help() and editors: the parameters are the method's.
+    vars(wrapper)["__wrapped__"] = method
     if method.__doc__ is not None:
         wrapper.__doc__ = (
             f"Do `pathlib.Path.{method.__name__}` in a thread{more}.\n\n"

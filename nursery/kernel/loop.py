@@ -12,7 +12,6 @@ twin with hooks; tests/kernel/test_loop.py keeps the two in step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import repeat
 from math import inf
 from sys import getswitchinterval
 from threading import active_count
@@ -150,7 +149,7 @@ def plain_batch(runner: Runner) -> None:
         if steps > budget:
             steps = budget
         budget -= steps
-        for _ in repeat(None, steps):
+        for _ in range(steps):
             task = popleft()  # type: ignore[assignment]  # callbacks step like tasks, and never get past PARK
             runner.current = task
             try:
@@ -212,7 +211,7 @@ def traced_batch(
         instruments.call("after_task_step", task)
     steps = min(len(queue), runner.steps_until_poll)
     runner.steps_until_poll -= steps
-    for _ in repeat(None, steps):
+    for _ in range(steps):
         task = queue.popleft()  # type: ignore[assignment]  # callbacks step like tasks, and never get past PARK
         is_task = hasattr(task, "coro")
         runner.current = task

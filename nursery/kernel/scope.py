@@ -326,6 +326,9 @@ class CancelScope:
                 matched, exc = exc.split(Cancelled)
                 if matched is not None:
                     self.cancelled_caught = True
+            elif task.stands_for_cancelled(exc, self):
+                self.cancelled_caught = True
+                exc = None
         if self._timed:
             task.runner.deadlines.remove(self, self._deadline)
             self._timed = False

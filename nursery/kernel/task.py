@@ -81,6 +81,9 @@ class Task:
         "wake_at",
     )
 
+    # Set while the task itself stands in the deadlines (it sleeps), in seconds of the run's clock.
+    wake_at: float
+
     # What the task yields to be parked; the record of a foreign task puts something of its own here.
     park_signal: Signal = PARK
 
@@ -113,8 +116,6 @@ class Task:
         self.breaks: list[ParkingLot] | None = None
         # How many cancellations of the run this task has been told of: a foreign dialect tells each one once.
         self.delivered = 0
-        # Set while the task itself stands in the deadlines (it sleeps).
-        self.wake_at = 0.0
         self.count: CheckpointCount | None = None
 
     # Looking at it
@@ -333,6 +334,10 @@ class Task:
         finally:
             # An error's traceback may lead back to this frame.
             del error
+
+    def stands_for_cancelled(self, error: BaseException, scope: CancelScope) -> bool:
+        """Return whether `error`, which leaves the cancelled `scope`, is its Cancelled in another dialect's clothes."""
+        return False
 
     def combine_errors(self, errors: list[BaseException]) -> BaseException:
         """Return the one exception that stands for all `errors` of a nursery of this task."""

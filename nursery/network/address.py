@@ -22,10 +22,10 @@ async def resolve_address(sock: stdlib_socket.socket, address: AddressFormat, *,
     family = sock.family
     if family == stdlib_socket.AF_INET:
         if not isinstance(address, tuple) or len(address) != 2:
-            raise ValueError(f"address should be a (host, port) tuple, not {address!r}")
+            raise ValueError("address should be a (host, port) tuple")
     elif family == stdlib_socket.AF_INET6:
         if not isinstance(address, tuple) or not 2 <= len(address) <= 4:
-            raise ValueError(f"address should be a (host, port, [flowinfo, [scopeid]]) tuple, not {address!r}")
+            raise ValueError("address should be a (host, port, [flowinfo, [scopeid]]) tuple")
     elif family == getattr(stdlib_socket, "AF_UNIX", None):
         return os.fspath(address)
     else:

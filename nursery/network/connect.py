@@ -37,7 +37,7 @@ async def open_tcp_stream(
     next is tried beside it; inf tries them strictly one after the other.  local_address is an address of this machine
     to connect from.
 
-    A cancel point; if it raises, nothing is left open.  Raises ValueError for host None, TypeError for a port that is
+    A cancel point; if it raises, nothing is left open.  Raises ValueError for a host that is neither str nor bytes, TypeError for a port that is
     no int, gaierror if the host is not known, OSError if no address could be connected to: its cause is a group of
     the attempts' errors.
 
@@ -49,8 +49,8 @@ async def open_tcp_stream(
     Source: trio's documentation, `trio.open_tcp_stream`.
     """
     # getaddrinfo would take both None and "http"; the first has another meaning for listeners.
-    if host is None:
-        raise ValueError("host must be str or bytes, not None")
+    if not isinstance(host, str | bytes):
+        raise ValueError(f"host must be str or bytes, not {host!r}")
     if not isinstance(port, int):
         raise TypeError(f"port must be int, not {port!r}")
     if happy_eyeballs_delay is None:

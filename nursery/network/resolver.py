@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 
 from ..kernel.current import current_task
 from ..kernel.runvar import RunVar
-from ..kernel.traps import cancel_shielded_checkpoint
+from ..kernel.traps import cancel_shielded_checkpoint, checkpoint
 from ..threads.worker import run_in_thread
 
 AddressInfo: TypeAlias = (
@@ -24,6 +24,7 @@ AddressInfo: TypeAlias = (
     | tuple[Literal[AddressFamily.AF_INET6], SocketKind, int, str, tuple[str, int, int, int] | tuple[int, bytes]]
 )
 
+_NUMBERS_ONLY: Final = stdlib_socket.NI_NUMERICHOST | stdlib_socket.NI_NUMERICSERV
 # Some systems lack the second.
 _NUMERIC_ONLY: Final = stdlib_socket.AI_NUMERICHOST | getattr(stdlib_socket, "AI_NUMERICSERV", 0)
 
@@ -142,6 +143,10 @@ async def getnameinfo(
     resolver = _resolver.get()
     if resolver is not None:
         return await resolver.getnameinfo(sockaddr, flags)
+    if isinstance(flags, int) and flags & _NUMBERS_ONLY == _NUMBERS_ONLY:
+        # Numbers to numbers: nobody is asked (the standard library takes no name in `sockaddr`).
+        await checkpoint()
+        return stdlib_socket.getnameinfo(sockaddr, flags)
     return await run_in_thread(stdlib_socket.getnameinfo, sockaddr, flags, abandon_on_cancel=True)
 
 

@@ -84,7 +84,12 @@ async def _serve_one(
                     )
                     await sleep(SECONDS_TO_RETRY)
                 else:
-                    handler_nursery.start_soon(_handle, stream, handler)
+                    try:
+                        handler_nursery.start_soon(_handle, stream, handler)
+                    except BaseException:
+                        # The caller's nursery is closed already: nobody will take care of the stream.
+                        await aclose_forcefully(stream)
+                        raise
 
 
 async def _handle(stream: StreamT, handler: Callable[[StreamT], Awaitable[object]]) -> None:

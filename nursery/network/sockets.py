@@ -66,7 +66,7 @@ class Socket(SocketType):
 
     def join(self, runner: Runner) -> Interest:
         """Register with a run, if it has not been done; ClosedResourceError if the socket is closed."""
-        if self.runner is runner:
+        if self.runner is runner and not self.interest.closed:
             return self.interest
         fd = self._sock.fileno()
         if fd == -1:
@@ -197,7 +197,6 @@ class Socket(SocketType):
             interest = runner.io.table.get(self._sock.fileno())
             if interest is not None:
                 runner.io.forget(interest)
-
 
     # Addresses
 

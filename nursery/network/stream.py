@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import socket as stdlib_socket
+from operator import index
 from typing import TYPE_CHECKING, Final, final, overload
 
 from ..kernel.current import current, current_task
@@ -88,8 +89,10 @@ class SocketStream(HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if max_bytes is None:
             max_bytes = DEFAULT_RECEIVE_SIZE
-        elif max_bytes < 1:
-            raise ValueError(f"max_bytes must be >= 1, not {max_bytes!r}")
+        else:
+            max_bytes = index(max_bytes)
+            if max_bytes < 1:
+                raise ValueError(f"max_bytes must be >= 1, not {max_bytes!r}")
         runner = current.runner
         task = None if runner is None else runner.current
         if task is None:
@@ -112,7 +115,7 @@ class SocketStream(HalfCloseableStream):
                 pass
             except OSError as exc:
                 await cancel_shielded_checkpoint()
-                raise self._stream_error(exc) from exc
+                raise self._stream_error(exc)
             else:
                 if 0 < len(data) < max_bytes and not interest.hangup:
                     interest.readable = False
@@ -123,6 +126,11 @@ class SocketStream(HalfCloseableStream):
                     await cancel_shielded_checkpoint()
                 return data
         task.budget = BUDGET
+        if interest.closed:
+            # Somebody announced that the socket would be closed, and it was not (tests/network/test_socket_stream.py).
+            interest = sock.join(task.runner)
+            if interest.reader is not None:
+                raise BusyResourceError(ANOTHER_RECEIVES)
         while True:
             interest.readable = False
             interest.reader = task
@@ -136,11 +144,43 @@ class SocketStream(HalfCloseableStream):
                 if interest.reader is not None:
                     raise BusyResourceError(ANOTHER_RECEIVES) from None
             except OSError as exc:
-                raise self._stream_error(exc) from exc
+                raise self._stream_error(exc)
             else:
                 if 0 < len(data) < max_bytes and not interest.hangup:
                     interest.readable = False
                 return data
+
+    # flat: what `receive_some` does when it has to wait, as a server does for nearly every message; the rest is left to
+    # it.  One coroutine fewer in each wait is 5 % fewer instructions for an echo of 1 KiB
+    # (tests/network/test_stream_iteration.py).
+    @enable_ki_protection
+    async def __anext__(self) -> bytes:
+        runner = current.runner
+        task = None if runner is None else runner.current
+        sock = self._sock
+        if task is None or task.alert or sock is None or sock.runner is not runner:
+            data = await self.receive_some()
+        else:
+            interest = sock.interest
+            if interest.readable or interest.closed or interest.reader is not None or interest.arm is not None:
+                data = await self.receive_some()
+            else:
+                task.budget = BUDGET
+                interest.reader = task
+                await park(task, interest.abort_read)
+                try:
+                    data = self._recv(DEFAULT_RECEIVE_SIZE)
+                except BlockingIOError:
+                    # Somebody else was faster, through the socket itself.
+                    data = await self.receive_some()
+                except OSError as exc:
+                    raise self._stream_error(exc)
+                else:
+                    if 0 < len(data) < DEFAULT_RECEIVE_SIZE and not interest.hangup:
+                        interest.readable = False
+        if not data:
+            raise StopAsyncIteration
+        return data
 
     # flat: the hot path of every server
     @enable_ki_protection
@@ -180,7 +220,7 @@ class SocketStream(HalfCloseableStream):
                 pass
             except OSError as exc:
                 await cancel_shielded_checkpoint()
-                raise self._stream_error(exc) from exc
+                raise self._stream_error(exc)
             else:
                 if sent == size:
                     if task.budget > 0:
@@ -193,6 +233,8 @@ class SocketStream(HalfCloseableStream):
         self._sending = True
         try:
             with memoryview(data) as view:
+                if interest.closed:
+                    interest = sock.join(task.runner)
                 while True:
                     interest.writable = False
                     if interest.writer is not None:
@@ -207,7 +249,7 @@ class SocketStream(HalfCloseableStream):
                         except BlockingIOError:
                             continue
                         except OSError as exc:
-                            raise self._stream_error(exc) from exc
+                            raise self._stream_error(exc)
                     if sent == size:
                         return
         finally:
@@ -232,7 +274,7 @@ class SocketStream(HalfCloseableStream):
             try:
                 self.socket.shutdown(stdlib_socket.SHUT_WR)
             except OSError as exc:
-                raise self._stream_error(exc) from exc
+                raise self._stream_error(exc)
         finally:
             self._sending = False
 
@@ -288,18 +330,23 @@ class SocketStream(HalfCloseableStream):
         self._sending = True
 
     def _stream_error(self, error: OSError) -> BrokenResourceError | ClosedResourceError:
-        """Return what a stream raises where its socket raised `error`."""
+        """Return what a stream raises where its socket raised `error`, which is the cause only if it tells more."""
         if error.errno == errno.EBADF:
-            return ClosedResourceError("this socket was already closed")
-        if error.errno == errno.EPIPE and self.socket.did_shutdown_SHUT_WR:
-            return ClosedResourceError("can't send data after sending EOF")
-        return BrokenResourceError(f"socket connection broken: {error}")
+            closed = ClosedResourceError("this socket was already closed")
+        elif error.errno == errno.EPIPE and self.socket.did_shutdown_SHUT_WR:
+            closed = ClosedResourceError("can't send data after sending EOF")
+        else:
+            broken = BrokenResourceError(f"socket connection broken: {error}")
+            broken.__cause__ = error
+            return broken
+        closed.__suppress_context__ = True
+        return closed
 
     async def _receive_from_double(self, max_bytes: int) -> bytes:
         try:
             return await self.socket.recv(max_bytes)
         except OSError as exc:
-            raise self._stream_error(exc) from exc
+            raise self._stream_error(exc)
 
     async def _send_to_double(self, data: bytes | bytearray | memoryview) -> None:
         if self.socket.did_shutdown_SHUT_WR:
@@ -316,7 +363,7 @@ class SocketStream(HalfCloseableStream):
                     with view[sent:] as rest:
                         sent += await self.socket.send(rest)
         except OSError as exc:
-            raise self._stream_error(exc) from exc
+            raise self._stream_error(exc)
         finally:
             self._sending = False
 

@@ -103,10 +103,10 @@ class Listener(AsyncResource, Generic[ResourceT_co]):
 
     @abstractmethod
     async def accept(self) -> ResourceT_co:
-        """Wait for the next connection and return it; any number of tasks may do so at once.
+        """Wait for the next connection and return it.
 
-        A cancel point; if cancelled, no connection is lost.  Raises ClosedResourceError if the listener was closed,
-        before or meanwhile.
+        A cancel point; if cancelled, no connection is lost.  Raises BusyResourceError if another task is accepting,
+        ClosedResourceError if the listener was closed, before or meanwhile.
         """
 
 

@@ -78,9 +78,9 @@ class FdStream(Stream):
         if max_bytes is None:
             max_bytes = DEFAULT_RECEIVE_SIZE
         elif not isinstance(max_bytes, int):
-            raise TypeError(f"max_bytes must be integer >= 1, not {max_bytes!r}")
+            raise TypeError("max_bytes must be integer >= 1")
         elif max_bytes < 1:
-            raise ValueError(f"max_bytes must be integer >= 1, not {max_bytes!r}")
+            raise ValueError("max_bytes must be integer >= 1")
         runner = current.runner
         task = None if runner is None else runner.current
         if task is None:
@@ -98,7 +98,7 @@ class FdStream(Stream):
                 pass
             except OSError as exc:
                 await cancel_shielded_checkpoint()
-                raise _stream_error(exc) from exc
+                raise _stream_error(exc)
             else:
                 if task.budget > 0:
                     task.budget -= 1
@@ -122,7 +122,7 @@ class FdStream(Stream):
             except BlockingIOError:
                 pass
             except OSError as exc:
-                raise _stream_error(exc) from exc
+                raise _stream_error(exc)
 
     # flat: the hot path of every pipe
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -154,7 +154,7 @@ class FdStream(Stream):
                 pass
             except OSError as exc:
                 await cancel_shielded_checkpoint()
-                raise _stream_error(exc) from exc
+                raise _stream_error(exc)
             else:
                 if sent == size:
                     if task.budget > 0:
@@ -182,7 +182,7 @@ class FdStream(Stream):
                         except BlockingIOError:
                             continue
                         except OSError as exc:
-                            raise _stream_error(exc) from exc
+                            raise _stream_error(exc)
                     if sent == size:
                         return
         finally:
@@ -254,10 +254,14 @@ class FdStream(Stream):
 
 
 def _stream_error(error: OSError) -> BrokenResourceError | ClosedResourceError:
-    """Return what a stream raises where its system call raised `error`."""
+    """Return what a stream raises where its system call raised `error`, which is the cause only if it tells more."""
     if error.errno == errno.EBADF:
-        return ClosedResourceError(WAS_CLOSED)
-    return BrokenResourceError(f"the file behind the stream is broken: {error}")
+        closed = ClosedResourceError(WAS_CLOSED)
+        closed.__suppress_context__ = True
+        return closed
+    broken = BrokenResourceError(f"the file behind the stream is broken: {error}")
+    broken.__cause__ = error
+    return broken
 
 
 __all__ = ["FdStream"]

@@ -153,7 +153,12 @@ def _raise_the_only_one(group: BaseExceptionGroup[BaseException]) -> None:
         raise group
     for note in group.__notes__:
         inner.add_note(note)
-    raise inner
+    context = inner.__context__
+    try:
+        raise inner
+    finally:
+        # Not the group: it holds this very error.
+        inner.__context__ = context
 
 
 def _flipped(maker: StreamMaker[LeftT, RightT]) -> StreamMaker[RightT, LeftT]:

@@ -1,7 +1,7 @@
 """How many threads work for this run.
 
-Invariant: a job counts from the moment it is asked for until its thread has ended it and given back its token, also
-if the task that asked for it is gone.
+Invariant: a job counts from the moment it has a thread until the thread has ended it and given back its token, or until
+the task that waits for it has abandoned it: then nobody knows whether it will ever end.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def active_threads() -> ActiveThreads:
 
 
 def active_thread_count() -> int:
-    """Return how many threads work for this run, those included that were abandoned.
+    """Return how many threads work for this run, not counting those that were abandoned.
 
     Raises RuntimeError outside a run.
     Source: trio's documentation, `trio.testing.active_thread_count`.
@@ -56,7 +56,7 @@ def active_thread_count() -> int:
 
 
 async def wait_all_threads_completed() -> None:
-    """Wait until no thread works for this run.  A cancel point.
+    """Wait until no thread works for this run, but for those that were abandoned.  A cancel point.
 
     Source: trio's documentation, `trio.testing.wait_all_threads_completed`.
     """

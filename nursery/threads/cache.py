@@ -18,10 +18,16 @@ from typing import Any, Final, TypeVar
 
 import outcome
 
+from .system_name import name_for_system
+
 T = TypeVar("T")
 
 # Long enough for a program that blocks now and then, short enough not to hoard memory.
 SECONDS_IDLE: Final = 10.0
+
+# How long a thread is called by the system after its last job: the next one has the same name, most likely, and to
+# rename it twice a job would cost a tenth of what the job costs (4 of 46 us).
+SECONDS_UNTIL_RENAMED: Final = 0.05
 
 _idle: dict[Worker, None] = {}
 _numbers: Final = count()
@@ -34,7 +40,7 @@ if hasattr(os, "register_at_fork"):
 class Worker:
     """One thread, and its next job."""
 
-    __slots__ = ("_idle_name", "_job", "_thread", "_wake")
+    __slots__ = ("_idle_name", "_job", "_system_name", "_thread", "_wake")
 
     def __init__(self) -> None:
         self._job: tuple[Callable[[], Any], Callable[[outcome.Outcome[Any]], object], str | None] | None = None
@@ -42,20 +48,28 @@ class Worker:
         self._wake = threading.Lock()
         self._wake.acquire()
         self._idle_name = f"nursery thread {next(_numbers)}"
+        # What the system calls it.
+        self._system_name = ""
         self._thread = threading.Thread(target=self._work, name=self._idle_name, daemon=True)
         self._thread.start()
 
-    def give(
-        self, fn: Callable[[], T], deliver: Callable[[outcome.Outcome[T]], object], name: str | None
-    ) -> None:
+    def give(self, fn: Callable[[], T], deliver: Callable[[outcome.Outcome[T]], object], name: str | None) -> None:
         """Let the thread do a job; only for a worker that is new or was taken out of `_idle`."""
         self._job = (fn, deliver, name)
         self._wake.release()
 
+    def _be_called(self, name: str) -> None:
+        if name != self._system_name:
+            self._system_name = name
+            name_for_system(name)
+
     def _work(self) -> None:
         while True:
-            if self._wake.acquire(timeout=SECONDS_IDLE):
+            at_rest = self._system_name == self._idle_name
+            if self._wake.acquire(timeout=SECONDS_IDLE if at_rest else SECONDS_UNTIL_RENAMED):
                 self._do()
+            elif not at_rest:
+                self._be_called(self._idle_name)
             else:
                 try:
                     del _idle[self]
@@ -69,6 +83,7 @@ class Worker:
         (fn, deliver, name), self._job = self._job, None
         if name is not None:
             self._thread.name = name
+        self._be_called(self._idle_name if name is None else name)
         result = outcome.capture(fn)
         if name is not None:
             self._thread.name = self._idle_name
@@ -91,11 +106,16 @@ def start_thread_soon(
 ) -> None:
     """Call `deliver(outcome of fn())` in a daemon thread; outside any run, and without any limit on threads.
 
-    Arguments: name is the thread's name meanwhile.  An error in `deliver` goes to `threading.excepthook`.
-    Raises RuntimeError if no thread can be started.  `nursery.to_thread.run_sync` is what programs use.
+    Arguments: name is the thread's name meanwhile, for Python and for the system.  An error in `deliver` goes to
+    `threading.excepthook`.
+    Raises RuntimeError if no thread can be started, TypeError for a name that is no str.  `nursery.to_thread.run_sync`
+    is what programs use.
 
     Source: trio's documentation, `trio.lowlevel.start_thread_soon`.
     """
+    if name is not None and not isinstance(name, str):
+        # In the thread it would be nobody's error, and whoever waits for the result would wait for ever.
+        raise TypeError(f"the name of a thread must be a str, not {name!r}")
     try:
         worker, _ = _idle.popitem()
     except KeyError:

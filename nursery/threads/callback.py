@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, TypeVarTuple
 
 import outcome
 
-from ..kernel.calling import as_coroutine
+from ..kernel.calling import as_coroutine, explain_uncallable
 from ..kernel.current import current, current_runner
 from ..kernel.errors import RunFinishedError
 from ..kernel.inbox import RunToken
@@ -85,7 +85,11 @@ class AsyncRequest(Answerable[T]):
 
     @disable_ki_protection
     async def _call(self) -> T:
-        coro: Any = self._fn(*self._args)
+        try:
+            coro: Any = self._fn(*self._args)
+        except TypeError:
+            explain_uncallable(self._fn)
+            raise
         if not inspect.iscoroutine(coro):
             coro = as_coroutine(self._fn, coro)
         value: T = await coro

@@ -104,11 +104,13 @@ class Job:
         self.raise_cancel = raise_cancel
         if self._may_be_abandoned:
             self.task = None
+            self._active.end()
             return Abort.SUCCEEDED
         return Abort.FAILED
 
     def _end(self, result: outcome.Outcome[Any]) -> None:
-        self._active.end()
+        if self.task is not None:
+            self._active.end()
         try:
             self._limiter.release_on_behalf_of(self)
         except BaseException as exc:
@@ -215,5 +217,8 @@ async def run_in_thread(
         # An error's traceback holds this frame.
         del result
 
+
+# What Python calls it when it is called with wrong arguments.
+run_in_thread.__name__ = run_in_thread.__qualname__ = "run_sync"
 
 __all__ = ["current_default_thread_limiter", "run_in_thread"]

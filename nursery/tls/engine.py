@@ -88,13 +88,15 @@ class TLSEngine:
 
     Arguments: server_hostname is what the certificate must name, in the form that `ssl.SSLContext.wrap_bio` takes.
     truncation_ok makes the end of input without a close_notify a proper end.  hold_tickets keeps a server's session
-    tickets for the next output.
+    tickets for the next output.  any_name lets a client do without server_hostname where the context would check it:
+    then anybody with a certificate is believed.
 
     Attributes: `phase`; `ssl_object`, for what is to be known about the connection; `outgoing`, whose `pending` tells
     how much output waits; `starved`, True only if `read` would find nothing to work on; `handshake_done`; `truncated`,
     True once input ended without a close_notify.
 
-    Raises ValueError for a client without server_hostname whose context checks host names; what `wrap_bio` raises.
+    Raises ValueError for a client without server_hostname whose context checks host names, unless any_name is true;
+    what `wrap_bio` raises.
     """
 
     __slots__ = (
@@ -124,8 +126,9 @@ class TLSEngine:
         server_hostname: str | bytes | None = None,
         truncation_ok: bool = False,
         hold_tickets: bool = True,
+        any_name: bool = False,
     ) -> None:
-        if context.check_hostname and not server_side and not server_hostname:
+        if context.check_hostname and not server_side and not server_hostname and not any_name:
             # `wrap_bio` would take it, and check no name: any host with a certificate could stand in the middle
             # (test_a_host_name_is_needed_where_it_is_checked).
             raise ValueError(
@@ -135,7 +138,7 @@ class TLSEngine:
         self._incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.ssl_object = context.wrap_bio(
-            self._incoming, self.outgoing, server_side=server_side, server_hostname=server_hostname
+            self._incoming, self.outgoing, server_side=server_side, server_hostname=server_hostname or None
         )
         self._read = self.ssl_object.read
         self._write = self.ssl_object.write
@@ -165,6 +168,11 @@ class TLSEngine:
         """Take it that the peer will send nothing more."""
         self._eof = True
         self.starved = False
+
+    @property
+    def unread(self) -> int:
+        """How many bytes were fed and not looked at yet."""
+        return self._incoming.pending
 
     def take_output(self) -> bytes:
         """Return what is to be sent to the peer now, and forget it."""
@@ -251,9 +259,11 @@ class TLSEngine:
         """Return `data` and what further records hold: one piece for whoever passes it on, not one a record."""
         pieces = [data]
         room = max_bytes - len(data)
+        incoming = self._incoming
         while room:
+            asked = room if room < RECORD else RECORD
             try:
-                data = self._read(min(room, RECORD))
+                data = self._read(asked)
             except ssl.SSLWantReadError:
                 self.starved = not self._eof
                 break
@@ -269,7 +279,52 @@ class TLSEngine:
                 break
             pieces.append(data)
             room -= len(data)
+            if not incoming.pending and (len(data) < asked or not self.ssl_object.pending()):
+                # To find it out by trying would cost an exception.
+                self.starved = not self._eof
+                break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    # flat: once for every message received
+    def read_into(self, buffer: memoryview) -> int | Literal[Step.NEED_INPUT]:
+        """Put what has arrived into `buffer`, one of bytes and not empty, and return how many bytes; 0 at the end.
+
+        Raises SSLError, NeedHandshakeError.
+        """
+        phase = self.phase
+        if phase is not OPEN and phase is not CLOSING:
+            return len(self._read_no_more())
+        done = 0
+        size = len(buffer)
+        while True:
+            try:
+                # Typeshed has it that a length or bytes come, whatever is asked for.
+                count: int = self._read(size - done, buffer[done:] if done else buffer)  # type: ignore[assignment]  # see above
+            except ssl.SSLWantReadError:
+                if done:
+                    self.starved = not self._eof
+                    return done
+                if self._eof:
+                    return len(self._end_without_close_notify())
+                self.starved = True
+                return NEED_INPUT
+            except ssl.SSLZeroReturnError:
+                count = 0
+            except ssl.SSLError as exc:
+                self.phase = BROKEN
+                if not done:
+                    raise
+                self._failure = exc.with_traceback(None)
+                return done
+            if not count:
+                self._peer_has_ended()
+                return done
+            done += count
+            if not self._incoming.pending and not self.ssl_object.pending():
+                self.starved = not self._eof
+                return done
+            if done == size:
+                return done
 
     def _read_no_more(self) -> bytes:
         if self.phase is HANDSHAKE:

@@ -171,3 +171,149 @@ def test_an_eager_task_made_by_a_factory_steps_as_itself() -> None:
         assert await task == "eager"
 
     compat.run(main())
+
+
+WAYS = ["plain", pytest.param("eager", marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12"))]
+
+
+def made(way: str, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    loop = asyncio.get_running_loop()
+    options: dict[str, Any] = {"eager_start": True} if way == "eager" else {}
+    return asyncio.Task(coro, loop=loop, **options)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_c_task_made_inside_a_task_of_ours_awaits_native_things_at_once(way: str) -> None:
+    async def body() -> int:
+        await nursery.sleep(0.001)
+        return 1
+
+    async def main() -> None:
+        maker = nursery.lowlevel.current_task()
+        task = made(way, body())
+        # The maker is itself again, also for native code.
+        assert nursery.lowlevel.current_task() is maker
+        with nursery.move_on_after(1) as scope:
+            await nursery.sleep(0.002)
+        assert not scope.cancelled_caught
+        assert await task == 1
+
+    compat.run(main())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_scope_of_the_maker_does_not_reach_a_c_task(way: str) -> None:
+    async def body() -> int:
+        await nursery.sleep(0.004)
+        return 1
+
+    async def main() -> None:
+        with nursery.move_on_after(0.001) as scope:
+            task = made(way, body())
+            await nursery.sleep_forever()
+        assert scope.cancelled_caught
+        assert await task == 1
+
+    compat.run(main())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_scope_interrupts_an_asyncio_await_of_a_c_task_once(way: str) -> None:
+    cleaned: list[str] = []
+
+    async def body() -> bool:
+        with nursery.move_on_after(0.001) as scope:
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                await asyncio.sleep(0.001)
+                cleaned.append("in peace")
+        # What comes after the scope is not interrupted.
+        await asyncio.sleep(0.001)
+        return scope.cancelled_caught
+
+    async def main() -> None:
+        assert await made(way, body())
+        assert cleaned == ["in peace"]
+
+    compat.run(main())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_scope_interrupts_a_c_task_that_does_nothing_but_yield(way: str) -> None:
+    async def body() -> bool:
+        with nursery.CancelScope() as scope:
+            scope.cancel()
+            while True:
+                await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        await asyncio.sleep(0)
+        return scope.cancelled_caught
+
+    async def main() -> None:
+        assert await made(way, body())
+
+    compat.run(main())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_edge_that_meets_a_cancelled_scope_in_a_c_task_is_not_absorbed(way: str) -> None:
+    async def body() -> None:
+        with nursery.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                await asyncio.get_running_loop().create_future()
+
+    async def main() -> None:
+        task = made(way, body())
+        await turns(4)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    compat.run(main())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_edge_comes_bare_out_of_a_nursery_of_a_c_task(way: str) -> None:
+    ended: list[str] = []
+
+    async def child() -> None:
+        try:
+            await nursery.sleep_forever()
+        finally:
+            ended.append("child")
+
+    async def body() -> None:
+        async with nursery.open_nursery() as n:
+            n.start_soon(child)
+
+    async def main() -> None:
+        task = made(way, body())
+        await turns(4)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended == ["child"]
+
+    compat.run(main())
+
+
+def test_a_scope_absorbs_a_cancelled_error_that_a_library_made_of_its_own() -> None:
+    async def library() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise asyncio.CancelledError from None
+
+    async def main() -> None:
+        with nursery.move_on_after(0.001) as scope:
+            await library()
+        assert scope.cancelled_caught
+
+    compat.run(main())

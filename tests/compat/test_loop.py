@@ -332,16 +332,6 @@ def test_debug_mode_remembers_where_tasks_were_made() -> None:
     compat.run(main(), debug=True)
 
 
-def test_what_is_missing_says_so(loop: compat.EventLoop) -> None:
-    async def main() -> None:
-        with pytest.raises(NotImplementedError, match="create_unix_server"):
-            await asyncio.get_running_loop().create_unix_server(asyncio.Protocol, "x")
-        with pytest.raises(NotImplementedError, match="ssl"):
-            await asyncio.open_connection("127.0.0.1", 1, ssl=True)
-
-    loop.run_until_complete(main())
-
-
 def test_no_warning_is_left_by_a_plain_run() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

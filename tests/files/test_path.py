@@ -68,6 +68,19 @@ def test_methods_are_named_after_the_originals() -> None:
     assert "iterator" in str(Path.iterdir.__doc__)
 
 
+def test_methods_have_the_parameters_of_the_originals() -> None:
+    for name in filter(has_own_meaning, dir(pathlib.Path)):
+        theirs, ours = getattr(pathlib.Path, name), getattr(Path, name)
+        if callable(theirs):
+            parameters = inspect.signature(theirs).parameters.values()
+            expected = [(each.name, each.kind, each.default) for each in parameters]
+            # They say **kwargs where they mean options; here the options are spelled out.
+            if name.startswith("copy"):
+                continue
+            found = [(each.name, each.kind, each.default) for each in inspect.signature(ours).parameters.values()]
+            assert found == expected, name
+
+
 # The pure part
 
 

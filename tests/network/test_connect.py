@@ -58,9 +58,10 @@ async def test_a_refusal_is_told_with_host_and_port() -> None:
     assert isinstance(info.value.__cause__.exceptions[0], ConnectionRefusedError)
 
 
-async def test_the_host_must_be_given() -> None:
-    with pytest.raises(ValueError, match="host must be str or bytes, not None"):
-        await open_tcp_stream(None, 80)  # type: ignore[arg-type]  # the mistake under test
+@pytest.mark.parametrize("host", [None, 5, bytearray(b"127.0.0.1")])
+async def test_the_host_must_be_str_or_bytes(host: object) -> None:
+    with pytest.raises(ValueError, match="host must be str or bytes, not "):
+        await open_tcp_stream(host, 80)  # type: ignore[arg-type]  # the mistake under test
 
 
 @pytest.mark.parametrize("port", [None, "80", b"http"])

@@ -83,6 +83,25 @@ async def test_an_address_is_named() -> None:
         assert await getnameinfo(("127.0.0.1", 80), flags) == ("127.0.0.1", "80")
 
 
+async def test_the_thread_of_the_run_turns_numbers_into_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    original = stdlib_socket.getnameinfo
+
+    def watching(*args: object) -> object:
+        threads.append(threading.current_thread())
+        return original(*args)  # type: ignore[arg-type]  # whatever came
+
+    monkeypatch.setattr(stdlib_socket, "getnameinfo", watching)
+    numbers = stdlib_socket.NI_NUMERICHOST | stdlib_socket.NI_NUMERICSERV
+    with assert_checkpoints():
+        assert await getnameinfo(("127.0.0.1", 80), numbers) == ("127.0.0.1", "80")
+    with assert_checkpoints(), pytest.raises(stdlib_socket.gaierror):
+        await getnameinfo(("name.example", 80), numbers)
+    assert threads == [threading.current_thread()] * 2
+    await getnameinfo(("127.0.0.1", 80), stdlib_socket.NI_NUMERICHOST)
+    assert threads[2] is not threading.current_thread()
+
+
 async def test_a_protocol_is_numbered() -> None:
     with assert_checkpoints():
         assert await getprotobyname("tcp") == stdlib_socket.IPPROTO_TCP

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import logging
+import os
+import resource
+import socket as stdlib_socket
 
 import pytest
 
@@ -147,6 +152,19 @@ async def test_handlers_in_a_nursery_of_the_caller_outlive_serving() -> None:
     assert [connection.closed for connection in connections] == [1, 1]
 
 
+async def test_a_connection_for_which_there_is_no_nursery_is_closed() -> None:
+    door = Door()
+    connection = Connection()
+    door.coming.append(connection)
+    async with nursery.open_nursery() as handlers:
+        pass
+    with pytest.raises(ExceptionGroup) as info:
+        await serve_listeners(never_called, [door], handler_nursery=handlers)
+    assert info.group_contains(RuntimeError, match="closed")
+    assert connection.closed == 1
+    assert door.closed
+
+
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
 async def test_when_something_runs_out_it_is_logged_and_tried_again(
     number: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
@@ -171,6 +189,35 @@ async def test_when_something_runs_out_it_is_logged_and_tried_again(
     first, second, third, *_ = door.asked_at
     assert second - first == pytest.approx(0.1)
     assert third - second == pytest.approx(0.1)
+
+
+async def test_a_server_without_descriptors_serves_on_when_it_has_some_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    async with nursery.open_nursery() as n:
+        [listener] = await n.start(functools.partial(serve_tcp, echo, 0, host="127.0.0.1"))
+        with stdlib_socket.socket() as peer:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (peer.fileno() + 10, limits[1]))
+                with contextlib.suppress(OSError):
+                    while True:
+                        taken.append(os.open(os.devnull, os.O_RDONLY))
+                peer.connect(listener.socket.getsockname())
+                with nursery.fail_after(1):
+                    while not caplog.records:
+                        await nursery.sleep(0.001)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+                for fd in taken:
+                    os.close(fd)
+            peer.sendall(b"ping")
+            with nursery.fail_after(1):
+                await nursery.lowlevel.wait_readable(peer)
+            assert peer.recv(10) == b"ping"
+        n.cancel_scope.cancel()
+    assert "EMFILE" in caplog.records[0].getMessage()
 
 
 async def test_any_other_error_of_accept_ends_serving() -> None:

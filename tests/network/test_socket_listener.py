@@ -49,6 +49,20 @@ async def test_accept_waits_and_a_cancelled_accept_loses_no_connection() -> None
             await (await listener.accept()).aclose()
 
 
+async def test_a_second_task_that_accepts_gets_busy_and_the_first_its_connection() -> None:
+    async with await open_listener() as listener:
+
+        async def accept() -> None:
+            await (await listener.accept()).aclose()
+
+        async with nursery.open_nursery() as n:
+            n.start_soon(accept)
+            await wait_all_tasks_blocked()
+            with pytest.raises(nursery.BusyResourceError):
+                await listener.accept()
+            connected_to(listener).close()
+
+
 async def test_closing_wakes_the_task_that_accepts() -> None:
     listener = await open_listener()
 

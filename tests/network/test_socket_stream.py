@@ -7,6 +7,7 @@ import errno
 import signal
 import socket as stdlib_socket
 import struct
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -35,6 +36,12 @@ async def clog(stream: SocketStream) -> None:
     """Send until a send would wait."""
     with nursery.move_on_after(0.01):
         await stream.send_all(FAR_TOO_MUCH)
+
+
+def assert_nothing_behind(error: BaseException) -> None:
+    """That the stream was closed says it all: the system's error about it is no news."""
+    assert error.__cause__ is None
+    assert error.__context__ is None or error.__suppress_context__
 
 
 async def wait_once(receiver: SocketStream, sender: SocketStream) -> None:
@@ -107,10 +114,16 @@ async def test_max_bytes_must_be_positive(wrong: int) -> None:
             await near.receive_some(wrong)
 
 
-async def test_max_bytes_must_be_a_number() -> None:
-    async with tcp_pair() as (near, _):
+@pytest.mark.parametrize("wrong", ["10", 1.5])
+async def test_max_bytes_must_be_a_number(wrong: object) -> None:
+    async with tcp_pair() as (near, far):
+        await far.send_all(b"data")
         with pytest.raises(TypeError):
-            await near.receive_some("10")  # type: ignore[arg-type]  # the mistake under test
+            await near.receive_some(wrong)  # type: ignore[arg-type]  # the mistake under test
+        assert await near.receive_some() == b"data"
+        # Nothing is there now, but the mistake is told at once.
+        with pytest.raises(TypeError), nursery.fail_after(0.1):
+            await near.receive_some(wrong)  # type: ignore[arg-type]  # the mistake under test
 
 
 async def test_receive_some_returns_at_most_max_bytes() -> None:
@@ -174,15 +187,17 @@ async def test_send_eof_twice_is_fine_and_receiving_goes_on() -> None:
 async def test_sending_after_send_eof_raises_closed(data: bytes) -> None:
     async with tcp_pair() as (near, _):
         await near.send_eof()
-        with pytest.raises(nursery.ClosedResourceError, match="EOF"):
+        with pytest.raises(nursery.ClosedResourceError, match="EOF") as info:
             await near.send_all(data)
+        assert_nothing_behind(info.value)
 
 
 async def test_a_shutdown_through_the_socket_counts_as_send_eof() -> None:
     async with tcp_pair() as (near, _):
         near.socket.shutdown(stdlib_socket.SHUT_WR)
-        with pytest.raises(nursery.ClosedResourceError, match="EOF"):
+        with pytest.raises(nursery.ClosedResourceError, match="EOF") as info:
             await near.send_all(b"data")
+        assert_nothing_behind(info.value)
 
 
 async def test_async_for_ends_with_the_stream() -> None:
@@ -260,17 +275,55 @@ async def test_urgent_data_does_not_hang_the_receiver() -> None:
 async def test_a_closed_stream_raises_closed_whatever_is_asked_of_it() -> None:
     async with tcp_pair() as (near, _):
         await near.aclose()
-        with pytest.raises(nursery.ClosedResourceError):
-            await near.send_all(b"data")
-        with pytest.raises(nursery.ClosedResourceError):
-            await near.send_all(b"")
-        with pytest.raises(nursery.ClosedResourceError):
-            await near.receive_some()
-        with pytest.raises(nursery.ClosedResourceError):
-            await near.send_eof()
-        with pytest.raises(nursery.ClosedResourceError):
-            await near.wait_send_all_might_not_block()
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: near.send_all(b"data"),
+            lambda: near.send_all(b""),
+            near.receive_some,
+            near.send_eof,
+            near.wait_send_all_might_not_block,
+        ]
+        for call in calls:
+            with pytest.raises(nursery.ClosedResourceError) as info:
+                await call()
+            assert_nothing_behind(info.value)
         await near.aclose()
+
+
+async def test_a_stream_whose_waiters_were_warned_of_a_close_goes_on_if_it_is_not_closed() -> None:
+    async with tcp_pair() as (near, far):
+        pieces: list[bytes] = []
+
+        async def receive() -> None:
+            with pytest.raises(nursery.ClosedResourceError):
+                await near.receive_some()
+            pieces.append(await near.receive_some())
+            with pytest.raises(nursery.ClosedResourceError):
+                await near.receive_some()
+            async for piece in near:
+                pieces.append(piece)
+
+        async def send() -> None:
+            with pytest.raises(nursery.ClosedResourceError):
+                await near.send_all(FAR_TOO_MUCH)
+            # What is in the buffers was sent, so this waits for room as well.
+            await near.send_all(FAR_TOO_MUCH)
+
+        with nursery.fail_after(1):
+            async with nursery.open_nursery() as n:
+                n.start_soon(receive)
+                for data in (b"one", b"two"):
+                    await wait_all_tasks_blocked()
+                    nursery.lowlevel.notify_closing(near.socket)
+                    await wait_all_tasks_blocked()
+                    await far.send_all(data)
+                await far.send_eof()
+            assert b"".join(pieces) == b"onetwo"
+            async with nursery.open_nursery() as n:
+                n.start_soon(send)
+                await wait_all_tasks_blocked()
+                nursery.lowlevel.notify_closing(near.socket)
+                await wait_all_tasks_blocked()
+                await receive_exactly(far, len(FAR_TOO_MUCH))
 
 
 async def test_closing_wakes_the_receiver_with_closed() -> None:

@@ -145,6 +145,23 @@ async def test_closing_wakes_a_task_that_waits_for_the_bare_descriptor() -> None
     right.close()
 
 
+async def test_a_socket_whose_waiters_were_warned_of_a_close_goes_on_if_it_is_not_closed() -> None:
+    left, right = socketpair()
+
+    async def receive() -> None:
+        with pytest.raises(nursery.ClosedResourceError):
+            await left.recv(10)
+        assert await left.recv(10) == b"data"
+
+    with left, right, nursery.fail_after(1):
+        async with nursery.open_nursery() as n:
+            n.start_soon(receive)
+            await wait_all_tasks_blocked()
+            nursery.lowlevel.notify_closing(left)
+            await wait_all_tasks_blocked()
+            await right.send(b"data")
+
+
 def test_a_close_by_the_host_of_a_guest_run_wakes_the_waiter() -> None:
     todo: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
     done: list[outcome.Outcome[str]] = []

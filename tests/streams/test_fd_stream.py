@@ -428,8 +428,10 @@ async def test_a_closed_stream_sends_nothing_not_even_nothing(data: bytes) -> No
 async def test_a_closed_stream_receives_nothing() -> None:
     async with pipe() as (_, receiver):
         await receiver.aclose()
-        with pytest.raises(nursery.ClosedResourceError):
+        with pytest.raises(nursery.ClosedResourceError) as caught:
             await receiver.receive_some()
+        # The number that is no descriptor any more is no news.
+        assert caught.value.__cause__ is None and caught.value.__suppress_context__
 
 
 async def test_closing_twice_leaves_the_next_owner_of_the_number_alone() -> None:

@@ -363,6 +363,17 @@ async def test_the_stream_that_only_passes_on_is_not_broken(autojump_clock: Mock
     await check_one_way_stream(make, make)
 
 
+async def test_what_is_found_comes_without_the_groups_that_it_came_in(autojump_clock: MockClock) -> None:
+    async def make() -> tuple[SendStream, ReceiveStream]:
+        send, receive = memory_stream_one_way_pair()
+        return send, ReceivesTooMuch(receive)
+
+    with pytest.raises(AssertionError) as info:
+        await check_one_way_stream(make, None)
+    # Otherwise it would be its own context, by way of the group, and be shown twice.
+    assert not isinstance(info.value.__context__, ExceptionGroup)
+
+
 async def test_what_is_no_stream_at_all_fails() -> None:
     async def make() -> tuple[SendStream, ReceiveStream]:
         send, receive = memory_stream_one_way_pair()

@@ -52,6 +52,26 @@ async def test_waiting_lasts_until_the_last_thread_has_ended() -> None:
     assert completed
 
 
+async def test_abandoned_threads_do_not_count() -> None:
+    gate, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        gate.wait(5)
+        ended.set()
+
+    with nursery.move_on_after(0.002):
+        await to_thread.run_sync(work, abandon_on_cancel=True)
+    assert active_thread_count() == 0
+    await wait_all_threads_completed()
+    assert not ended.is_set()
+    gate.set()
+    limiter = to_thread.current_default_thread_limiter()
+    while limiter.borrowed_tokens:
+        await nursery.sleep(0.001)
+    assert ended.is_set()
+    assert active_thread_count() == 0
+
+
 def test_counting_needs_a_run() -> None:
     with pytest.raises(RuntimeError):
         active_thread_count()

@@ -13,6 +13,7 @@ import outcome
 import pytest
 
 from nursery.threads import cache
+from nursery.threads import system_name as system_name_module
 from nursery.threads.cache import start_thread_soon
 
 Results = queue.SimpleQueue[tuple[threading.Thread, outcome.Outcome[object]]]
@@ -84,6 +85,7 @@ def test_the_youngest_free_thread_is_taken_first() -> None:
 
 def test_a_thread_that_nobody_needs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "SECONDS_IDLE", 0.001)
+    monkeypatch.setattr(cache, "SECONDS_UNTIL_RENAMED", 0.001)
     thread, _ = run_in_thread(lambda: None)
     thread.join(timeout=5)
     assert not thread.is_alive()
@@ -93,6 +95,7 @@ def test_a_thread_that_nobody_needs_ends(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_job_that_comes_while_a_thread_is_about_to_end_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     # The worker has given up waiting, but another has taken it from the idle ones: it must wait on.
     monkeypatch.setattr(cache, "SECONDS_IDLE", 0.001)
+    monkeypatch.setattr(cache, "SECONDS_UNTIL_RENAMED", 0.001)
     thread, _ = run_in_thread(lambda: None)
     taken = None
     try:
@@ -114,6 +117,51 @@ def test_a_job_may_have_a_name_for_its_time() -> None:
     wait_until_idle()
     assert names == ["busy"]
     assert thread.name.startswith("nursery thread ")
+
+
+def system_name(thread: threading.Thread) -> str:
+    with open(f"/proc/self/task/{thread.native_id}/comm") as file:
+        return file.read().rstrip("\n")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the names of threads from /proc")
+def test_the_system_knows_the_name_too() -> None:
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(system_name(threading.current_thread()))
+
+    own_name = system_name(threading.main_thread())
+    run_in_thread(look, "a rather long name")
+    thread, _ = run_in_thread(look, "short")
+    run_in_thread(look)
+    # What is not ASCII becomes '?' before 3.14, where Python itself passes the names on.
+    run_in_thread(look, "f\u00fcr")
+    assert seen == ["a rather long n", "short", "nursery thread ", "für" if sys.version_info >= (3, 14) else "f?r"]
+    assert system_name(threading.main_thread()) == own_name
+    # Not at once: the next job has the same name, most likely.
+    end = time.monotonic() + 5
+    while system_name(thread) != "nursery thread " and time.monotonic() < end:
+        time.sleep(0.005)
+    assert system_name(thread) == "nursery thread "
+
+
+def test_a_system_that_cannot_name_threads_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_library(name: object) -> None:
+        raise OSError("no such library")
+
+    monkeypatch.setattr("ctypes.PyDLL", no_library)
+    system_name_module._setter.cache_clear()
+    try:
+        assert run_in_thread(lambda: 7, "name")[1].unwrap() == 7
+    finally:
+        system_name_module._setter.cache_clear()
+
+
+def test_a_name_that_is_no_text_is_a_mistake() -> None:
+    with pytest.raises(TypeError, match="must be a str"):
+        start_thread_soon(int, print, 5)  # type: ignore[arg-type]  # the mistake under test
+    assert not cache._idle
 
 
 def test_an_error_in_deliver_is_reported_and_the_thread_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ import nursery
 from nursery import from_thread, to_thread
 from nursery.lowlevel import Task, current_run_token, current_task
 from nursery.testing import wait_all_tasks_blocked
-from nursery.threads.active import wait_all_threads_completed
 
 
 async def in_plain_thread(fn: Callable[[], object]) -> object:
@@ -35,6 +34,12 @@ async def in_plain_thread(fn: Callable[[], object]) -> object:
     if error is not None:
         raise error
     return value
+
+
+async def wait_until_abandoned_threads_have_ended() -> None:
+    limiter = to_thread.current_default_thread_limiter()
+    while limiter.borrowed_tokens:
+        await nursery.sleep(0.001)
 
 
 # What runs where
@@ -261,7 +266,7 @@ async def test_an_abandoned_thread_can_find_out_and_still_call_the_run() -> None
         await to_thread.run_sync(work, abandon_on_cancel=True)
     assert scope.cancelled_caught
     abandoned.set()
-    await wait_all_threads_completed()
+    await wait_until_abandoned_threads_have_ended()
     assert results.get_nowait() is host
     assert isinstance(results.get_nowait(), nursery.Cancelled)
     system = results.get_nowait()
@@ -282,7 +287,7 @@ async def test_a_thread_abandoned_while_its_call_runs_in_the_host_task_gets_canc
     with nursery.move_on_after(0.002) as scope:
         await to_thread.run_sync(work, abandon_on_cancel=True)
     assert scope.cancelled_caught
-    await wait_all_threads_completed()
+    await wait_until_abandoned_threads_have_ended()
     assert answers.get_nowait() == "cancelled"
 
 
@@ -374,5 +379,7 @@ async def test_the_wrong_kind_of_function_is_a_mistake() -> None:
             from_thread.run_sync(asynchronous)  # type: ignore[unused-coroutine]  # the mistake under test
         with pytest.raises(TypeError, match="expected an async function"):
             from_thread.run(abs, -1)  # type: ignore[arg-type]  # the mistake under test
+        with pytest.raises(TypeError, match="got the coroutine object"):
+            from_thread.run(asynchronous())  # type: ignore[arg-type]  # the mistake under test
 
     await to_thread.run_sync(in_thread)

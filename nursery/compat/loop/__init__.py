@@ -3,23 +3,33 @@
     state          what all parts share          batch         the step
     running        run, pause, close             callbacks     call_soon, timers, tasks
     errors         the exception handler         generators    async generators
-    executors      threads, name look-up         signals       signal handlers
+    executors      threads                       signals       signal handlers
     descriptors    add_reader, add_writer        sockets       sock_*
+    lines          waiting for raw sockets       names         getaddrinfo, getnameinfo
     connections    TCP clients and servers       server        what create_server returns
-    missing        what is still to come
+    unix           the same on unix sockets      socket_files  the files they have
+    datagrams      datagram endpoints            sendfile      sendfile, sock_sendfile
+    upgrades       start_tls                     debugging     debug mode, interrupts Ctrl-C
+    pipes          pipes, terminals              subprocesses  child processes
 """
 
 from __future__ import annotations
 
 from .callbacks import Callbacks
-from .connections import Connections
+from .datagrams import Datagrams
 from .errors import Errors
-from .missing import Missing
+from .pipes import Pipes
 from .running import Running
+from .sendfile import Sendfile
 from .signals import Signals
+from .subprocesses import Subprocesses
+from .unix import UnixSockets
+from .upgrades import Upgrades
 
 
-class EventLoop(Signals, Running, Callbacks, Errors, Connections, Missing):
+class EventLoop(
+    Signals, Running, Callbacks, Errors, UnixSockets, Datagrams, Sendfile, Upgrades, Pipes, Subprocesses
+):
     """An asyncio event loop that is a run of the kernel.
 
     Arguments: clock replaces the system's monotonic clock (for tests).

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from asyncio import Future, coroutines
+from asyncio import coroutines, format_helpers
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from ..cancellation import abort_await
-from ..events import Handle, TimerHandle
-from ..tasks import Task, Wakeup, task_number
+from ..events import Handle, LaterHandle, SoonHandle, TimerHandle
+from ..future import Future
+from ..task import Task, Wakeup, task_number
 from .state import LoopState
 
 T = TypeVar("T")
@@ -41,10 +42,12 @@ class Callbacks(LoopState):
     ) -> asyncio.Handle:
         """Have `callback(*args)` called in the next turn, in `context` or a copy of the current one.
 
+        Raises RuntimeError if the loop is closed; in debug mode also in another thread than the loop's, and TypeError
+        for what is not callable or is a coroutine.
         Source: asyncio's documentation, `loop.call_soon`.
         """
-        if self._closed:
-            self._check_closed()
+        if self._careful:
+            self._check_call(callback, "call_soon")
         if type(callback) is Wakeup:
             # A future wakes the task that awaits it: no handle, the task itself goes into the queue.
             task = callback.task
@@ -53,9 +56,14 @@ class Callbacks(LoopState):
                 self.runner.queue.append(task)
             return NO_HANDLE
         if self._debug:
-            self._check_thread()
-            self._check_callback(callback, "call_soon")
-        handle = Handle(callback, args, self, context)
+            traced = Handle(callback, args, self, context)
+            self.runner.queue.append(traced)
+            return traced
+        handle = SoonHandle()
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        handle._callback = callback
+        handle._args = args
         self.runner.queue.append(handle)
         return handle
 
@@ -74,22 +82,32 @@ class Callbacks(LoopState):
         self.runner.inbox.bell.ring()
         return handle
 
+    # flat: once for every timer
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Have `callback(*args)` called `delay` seconds from now.
+        """Have `callback(*args)` called `delay` seconds from now; a negative delay is in the past, and comes first.
 
         Source: asyncio's documentation, `loop.call_later`.
         """
         if delay is None:
             raise TypeError("delay must not be None")
-        if self._closed:
-            self._check_closed()
-        if self._debug:
-            self._check_thread()
-            self._check_callback(callback, "call_later")
-        return TimerHandle(self.runner.now() + delay, callback, args, self, context)
+        when = self.runner.now() + delay
+        if self._careful:
+            self._check_call(callback, "call_later")
+            if self._debug:
+                return TimerHandle(when, callback, args, self, context)
+        handle = LaterHandle()
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        handle._callback = callback
+        handle._args = args
+        handle._when = when
+        handle._scheduled = True
+        self.runner.deadlines.add(handle, when)
+        return handle
 
+    # flat: once for every timer
     def call_at(
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
@@ -99,22 +117,42 @@ class Callbacks(LoopState):
         """
         if when is None:
             raise TypeError("when cannot be None")
-        if self._closed:
-            self._check_closed()
+        if self._careful:
+            self._check_call(callback, "call_at")
+            if self._debug:
+                return TimerHandle(when, callback, args, self, context)
+        handle = LaterHandle()
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        handle._callback = callback
+        handle._args = args
+        handle._when = when
+        handle._scheduled = True
+        self.runner.deadlines.add(handle, when)
+        return handle
+
+    def _check_call(self, callback: object, method: str) -> None:
+        """Look closely at a call, of a closed loop or in debug mode."""
+        self._check_closed()
         if self._debug:
             self._check_thread()
-            self._check_callback(callback, "call_at")
-        return TimerHandle(when, callback, args, self, context)
+            self._check_callback(callback, method)
 
     def _check_callback(self, callback: object, method: str) -> None:
         if coroutines.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
-            raise TypeError(f"coroutines cannot be used with {method}()")
+            raise TypeError(f"coroutines cannot be used with {method}(): make a task of it with create_task()")
         if not callable(callback):
             raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")
 
     def create_future(self) -> asyncio.Future[Any]:
-        """Return a new future of this loop."""
-        return Future(loop=self)
+        """Return a new future of this loop.
+
+        Source: asyncio's documentation, `loop.create_future`.
+        """
+        future: Any = Future(self.runner)
+        if self._debug:
+            future.remember_source()
+        return future  # type: ignore[no-any-return]  # it says so itself
 
     # flat: once for every task
     def create_task(  # type: ignore[override]  # typeshed's signature changes with the version, this one takes all
@@ -147,6 +185,8 @@ class Callbacks(LoopState):
                 nursery,
                 task_number() if name is None else str(name),
             )
+            if self._debug:
+                ours._source_traceback = format_helpers.extract_stack(sys._getframe(1))
             nursery._children[ours] = None
             if runner.instruments is not None:
                 runner.instruments.call("task_spawned", ours)
@@ -192,6 +232,7 @@ class _NoHandle(asyncio.Handle):
 
     def __init__(self) -> None:
         self._cancelled = True
+        self._repr = "<Handle cancelled>"
 
 
 NO_HANDLE: Final[asyncio.Handle] = _NoHandle()

@@ -13,23 +13,19 @@ from asyncio import staggered
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain, zip_longest
+from ssl import SSLContext
 from typing import Any, TypeVar
 
 from ..transports.socket import SocketTransport
+from ..transports.tls import TLSSettings, SSLTransport
 from .server import Server
 from .sockets import Sockets
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
 
-def refuse_tls(what: str, ssl: object) -> None:
-    """Say that TLS is not there yet."""
-    if ssl is not None and ssl is not False:
-        raise NotImplementedError(f"nursery.compat: {what} with ssl= is not there yet; plain TCP is")
-
-
 def refuse_tls_options(**options: object) -> None:
-    """Say that an option of TLS was given without TLS."""
+    """Raise ValueError if an option of TLS was given without TLS."""
     for name, value in options.items():
         if value is not None:
             raise ValueError(f"{name} is only meaningful with ssl")
@@ -44,7 +40,7 @@ class Connections(Sockets):
         host: str | None = None,
         port: int | str | None = None,
         *,
-        ssl: object = None,
+        ssl: SSLContext | bool | None = None,
         family: int = 0,
         proto: int = 0,
         flags: int = 0,
@@ -59,16 +55,31 @@ class Connections(Sockets):
     ) -> tuple[asyncio.Transport, ProtocolT]:
         """Connect to a TCP server, or take over a connected socket, and return transport and protocol.
 
-        Arguments: happy_eyeballs_delay is in seconds.
-        Raises NotImplementedError for ssl=.
+        Arguments: ssl is a context, or True for one that trusts the system's authorities.  server_hostname is whom the
+        certificate must name, the host if it is left out; an empty one lets any name do.  happy_eyeballs_delay and the
+        time limits are in seconds.
+        Raises OSError, an ExceptionGroup of all with all_errors; `ssl.SSLError` and ConnectionError if the handshake
+        fails, ConnectionAbortedError if it takes too long; ValueError for arguments that contradict each other.
         Source: asyncio's documentation, `loop.create_connection`.
         """
-        refuse_tls("create_connection()", ssl)
-        refuse_tls_options(
-            server_hostname=server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,
-            ssl_shutdown_timeout=ssl_shutdown_timeout,
-        )
+        settings = None
+        if ssl:
+            if server_hostname is None:
+                if not host:
+                    raise ValueError("You must set server_hostname when using ssl without a host")
+                server_hostname = host
+            settings = TLSSettings.of(
+                ssl,
+                server_hostname=server_hostname,
+                handshake_timeout=ssl_handshake_timeout,
+                shutdown_timeout=ssl_shutdown_timeout,
+            )
+        else:
+            refuse_tls_options(
+                server_hostname=server_hostname,
+                ssl_handshake_timeout=ssl_handshake_timeout,
+                ssl_shutdown_timeout=ssl_shutdown_timeout,
+            )
         if sock is not None:
             self._check_nonblocking(sock)
             if host is not None or port is not None:
@@ -80,33 +91,77 @@ class Connections(Sockets):
             sock = await self._connect_to_host(
                 host, port, family, proto, flags, local_addr, happy_eyeballs_delay, interleave, all_errors
             )
-        return await self._take_over(protocol_factory, sock)
+        return await self._take_over_as(protocol_factory, sock, settings)
 
     async def connect_accepted_socket(
         self,
         protocol_factory: Callable[[], ProtocolT],
         sock: socket.socket,
         *,
-        ssl: object = None,
+        ssl: SSLContext | bool | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> tuple[asyncio.Transport, ProtocolT]:
         """Take over a connection that was accepted elsewhere, and return transport and protocol.
 
+        Arguments: the time limits are in seconds.
+        Raises as `create_connection` does where TLS is concerned.
         Source: asyncio's documentation, `loop.connect_accepted_socket`.
         """
-        refuse_tls("connect_accepted_socket()", ssl)
-        refuse_tls_options(ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout)
         _check_stream(sock)
-        return await self._take_over(protocol_factory, sock)
+        return await self._take_over(
+            protocol_factory,
+            sock,
+            ssl=ssl,
+            server_side=True,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
 
     async def _take_over(
-        self, protocol_factory: Callable[[], ProtocolT], sock: socket.socket
+        self,
+        protocol_factory: Callable[[], ProtocolT],
+        sock: socket.socket,
+        *,
+        ssl: SSLContext | bool | None = None,
+        server_hostname: str | None = None,
+        server_side: bool = False,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
     ) -> tuple[asyncio.Transport, ProtocolT]:
-        sock.setblocking(False)
-        protocol = protocol_factory()
+        """Make a transport of a connected stream socket, and wait until its protocol knows of it.
+
+        If that fails, the socket is closed, but not for a ValueError or TypeError about the arguments of TLS.
+        """
+        settings = None
+        if ssl:
+            settings = TLSSettings.of(
+                ssl,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                handshake_timeout=ssl_handshake_timeout,
+                shutdown_timeout=ssl_shutdown_timeout,
+            )
+        else:
+            refuse_tls_options(ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout)
+        return await self._take_over_as(protocol_factory, sock, settings)
+
+    async def _take_over_as(
+        self, protocol_factory: Callable[[], ProtocolT], sock: socket.socket, settings: TLSSettings | None
+    ) -> tuple[asyncio.Transport, ProtocolT]:
         connected: asyncio.Future[None] = self.create_future()
-        transport = SocketTransport(self, sock, protocol, connected)
+        transport: SocketTransport | SSLTransport
+        try:
+            sock.setblocking(False)
+            protocol = protocol_factory()
+            if settings is None:
+                transport = SocketTransport(self, sock, protocol, connected)
+            else:
+                transport = SSLTransport(self, protocol, settings, connected)
+                transport.over(SocketTransport(self, sock, transport._ssl_protocol))
+        except BaseException:
+            sock.close()
+            raise
         try:
             await connected
         except BaseException:
@@ -217,7 +272,7 @@ class Connections(Sockets):
         flags: int = socket.AI_PASSIVE,
         sock: socket.socket | None = None,
         backlog: int = 100,
-        ssl: object = None,
+        ssl: SSLContext | None = None,
         reuse_address: bool | None = None,
         reuse_port: bool | None = None,
         keep_alive: bool | None = None,
@@ -227,13 +282,23 @@ class Connections(Sockets):
     ) -> Server:
         """Listen on one or more addresses, or on `sock`, and return the server.
 
-        Raises NotImplementedError for ssl=, OSError naming the address that cannot be bound.
+        Arguments: ssl is the context with the server's certificate; the time limits are in seconds, and for each
+        connection.
+        Raises OSError naming the address that cannot be bound.
         Source: asyncio's documentation, `loop.create_server`.
         """
         if isinstance(ssl, bool):
             raise TypeError("ssl argument must be an SSLContext or None")
-        refuse_tls("create_server()", ssl)
-        refuse_tls_options(ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout)
+        if ssl is None:
+            refuse_tls_options(ssl_handshake_timeout=ssl_handshake_timeout, ssl_shutdown_timeout=ssl_shutdown_timeout)
+        else:
+            # Before anything is opened.
+            TLSSettings.of(
+                ssl,
+                server_side=True,
+                handshake_timeout=ssl_handshake_timeout,
+                shutdown_timeout=ssl_shutdown_timeout,
+            )
         if sock is not None:
             if host is not None or port is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
@@ -245,7 +310,9 @@ class Connections(Sockets):
             sockets = await self._listening_sockets(host, port, family, flags, reuse_address, reuse_port, keep_alive)
         for listening in sockets:
             listening.setblocking(False)
-        server = Server(self, sockets, protocol_factory, backlog)
+        server = Server(
+            self, sockets, protocol_factory, backlog, ssl, ssl_handshake_timeout, ssl_shutdown_timeout
+        )
         if start_serving:
             await server.start_serving()
         return server

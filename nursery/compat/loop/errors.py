@@ -1,6 +1,8 @@
 """Where failures go that nobody awaits: the loop's exception handler.
 
-Invariant: a broken handler does not stop the loop; only KeyboardInterrupt and SystemExit leave it.
+Invariant: a broken handler does not stop the loop; only KeyboardInterrupt and SystemExit leave it.  Under
+`run(strict=True)` the failure of a task, a future or a callback is kept for the end of the run instead of being
+reported (`_keep_failure`).
 """
 
 from __future__ import annotations
@@ -8,9 +10,12 @@ from __future__ import annotations
 import traceback
 from asyncio.log import logger
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from .state import LoopState
+
+# Where a handler finds the one that failed, and so the context to run in; the first that is there counts.
+ORIGINS: Final = ("task", "future", "handle")
 
 
 class Errors(LoopState):
@@ -23,21 +28,36 @@ class Errors(LoopState):
         return self._exception_handler
 
     def set_exception_handler(self, handler: Callable[[Any, dict[str, Any]], object] | None) -> None:
-        """Set `handler(loop, context)`; None for the default one."""
+        """Set `handler(loop, context)`; None for the default one.
+
+        Raises TypeError if it cannot be called.
+        Source: asyncio's documentation, `loop.set_exception_handler`.
+        """
         if handler is not None and not callable(handler):
             raise TypeError(f"A callable object or None is expected, got {handler!r}")
         self._exception_handler = handler
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Log the message, every other item of the context, and the exception."""
+        """Log the message, every other item of the context by its name, and the exception with its traceback.
+
+        In debug mode it also logs where the failed object was made, or if that is not known the callback under way.
+        Source: asyncio's documentation, `loop.default_exception_handler`.
+        """
         lines = [context.get("message") or "Unhandled exception in event loop"]
         exception = context.get("exception")
-        for key in sorted(context):
+        items = dict(context)
+        if "source_traceback" not in items:
+            under_way = getattr(self._current_handle, "_source_traceback", None)
+            if under_way:
+                items["handle_traceback"] = under_way
+        for key in sorted(items):
             if key in ("message", "exception"):
                 continue
-            value = context[key]
+            value = items[key]
             if key in ("source_traceback", "handle_traceback"):
-                value = "Object created at (most recent call last):\n" + "".join(traceback.format_list(value)).rstrip()
+                made = "Object" if key == "source_traceback" else "Handle"
+                frames = "".join(traceback.format_list(value)).rstrip()
+                value = f"{made} created at (most recent call last):\n{frames}"
             else:
                 value = repr(value)
             lines.append(f"{key}: {value}")
@@ -45,18 +65,23 @@ class Errors(LoopState):
         logger.error("\n".join(lines), exc_info=exc_info)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Call the handler, in the context of the failed handle or task if there is one.
+        """Call the handler, in the context of the failed task or handle if there is one.
+
+        Arguments: context has `message` and, as far as they are known, `exception`, `future`, `task`, `handle`,
+        `protocol`, `transport`, `socket`, `asyncgen` and `source_traceback`.
 
         Source: asyncio's documentation, `loop.call_exception_handler`.
         """
+        if self._keep_failure is not None and self._keep_failure(context):
+            return
         handler = self._exception_handler
         if handler is None:
             self._log(context, "Exception in default exception handler")
             return
         try:
-            origin: Any = context.get("task") or context.get("future") or context.get("handle")
-            run_in = origin.get_context() if hasattr(origin, "get_context") else getattr(origin, "_context", None)
-            if run_in is not None and hasattr(run_in, "run"):
+            origin: Any = next((context[key] for key in ORIGINS if context.get(key) is not None), None)
+            run_in: Any = origin.get_context() if hasattr(origin, "get_context") else getattr(origin, "_context", None)
+            if hasattr(run_in, "run"):
                 run_in.run(handler, self, context)
             else:
                 handler(self, context)

@@ -11,7 +11,8 @@ import os
 import sys
 import warnings
 import weakref
-from asyncio import base_events
+from asyncio import base_events, coroutines
+from asyncio.log import logger
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from contextlib import contextmanager
 from threading import get_ident
@@ -24,9 +25,12 @@ from ...kernel.loop import NOT_IDLE, collect, digest, expire, run_batch
 from ...kernel.runner import Runner
 from ..cancellation import Cancelled
 from ..ctasks import record_of_current
-from ..tasks import LOOP, Task, await_future
+from ..promise import LOOP
+from ..task import Task, await_future
 from .batch import batch, current_tasks
+from .debugging import Debugging
 from .generators import Generators
+from .interrupts import guard_interrupts
 from .state import LoopState
 
 T = TypeVar("T")
@@ -53,7 +57,7 @@ class HandsOff(AsyncGenerators):
         """Close nothing: `shutdown_asyncgens` does."""
 
 
-class Running(Generators, LoopState):
+class Running(Generators, Debugging, LoopState):
     """How the loop begins, runs, pauses and ends."""
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -64,12 +68,11 @@ class Running(Generators, LoopState):
         self._signal_handlers = {}
         self._watches = {}
         self._transports = weakref.WeakValueDictionary()
-        self._debug = sys.flags.dev_mode or (
-            not sys.flags.ignore_environment and bool(os.environ.get("PYTHONASYNCIODEBUG"))
-        )
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         # Weak: the run must not keep its loop alive, so that a loop nobody closed is noticed at once.
         runner.locals[LOOP] = weakref.ref(self)
+        # In the instance, where the paths that must be flat find them first.
+        self._closed = self._careful = self._debug = self._stopping = False
         _open_runs.add(runner)
         runner.generators = HandsOff(runner)
         runner.cancelled_class = Cancelled
@@ -85,6 +88,7 @@ class Running(Generators, LoopState):
         runner.task_class = Task
         assert runner.root_task is not None
         self.root_group = runner.root_task.child_nurseries[-1]
+        self.set_debug(coroutines._is_debug_mode())  # type: ignore[attr-defined]  # not in typeshed
 
     @contextmanager
     def _inside(self) -> Generator[None, None, None]:
@@ -95,9 +99,12 @@ class Running(Generators, LoopState):
         self.running_in = runner.thread = get_ident()
         current.runner = runner
         asyncio._set_running_loop(self)
+        # Strong while inside: the collector clears weak references before it calls `__del__`, which closes the loop.
+        runner.locals[LOOP] = lambda: self
         try:
             yield
         finally:
+            runner.locals[LOOP] = weakref.ref(self)
             current_tasks.pop(self, None)
             runner.current = None
             self.running_in = outer_thread
@@ -118,17 +125,20 @@ class Running(Generators, LoopState):
         """
         self._check_can_run()
         hooks = sys.get_asyncgen_hooks()
-        origin_depth = sys.get_coroutine_origin_tracking_depth()
-        if self._debug:
-            sys.set_coroutine_origin_tracking_depth(10)
-        with self._inside():
-            sys.set_asyncgen_hooks(firstiter=self._asyncgen_first_iterated, finalizer=self._asyncgen_abandoned)
-            try:
-                self._drive()
-            finally:
-                self._stopping = False
-                sys.set_asyncgen_hooks(*hooks)
-                sys.set_coroutine_origin_tracking_depth(origin_depth)
+        self._track_origins(self._debug)
+        guard = guard_interrupts(self)
+        try:
+            with self._inside():
+                sys.set_asyncgen_hooks(firstiter=self._asyncgen_first_iterated, finalizer=self._asyncgen_abandoned)
+                try:
+                    self._drive()
+                finally:
+                    self._stopping = False
+                    sys.set_asyncgen_hooks(*hooks)
+                    self._track_origins(False)
+        finally:
+            if guard is not None:
+                guard.withdraw()
 
     def _drive(self) -> None:
         runner = self.runner
@@ -188,13 +198,17 @@ class Running(Generators, LoopState):
             raise RuntimeError("Cannot close a running event loop")
         if self._closed:
             return
+        if self._debug:
+            logger.debug("Close %r", self)
         self._remove_signal_handlers()
+        # The collector, which may have called us, has cleared the weak references to this loop.
+        self.runner.locals[LOOP] = weakref.ref(self)
         with self._inside():
             try:
                 self._end_tasks()
                 self._end_run()
             finally:
-                self._closed = True
+                self._closed = self._careful = True
                 self.runner.close()
                 self.runner.queue.clear()
                 _open_runs.discard(self.runner)

@@ -1,7 +1,7 @@
 """A server: listening sockets, and how many of their connections live.
 
-Invariant: a listening socket is watched exactly while the server is serving.  `wait_closed` returns once the server is
-closed and its last connection is gone.
+Invariant: a listening socket is watched exactly while the server is serving, whatever happens to single connections.
+`wait_closed` returns once the server is closed and its last connection is gone.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import sys
 import weakref
 from asyncio import trsock
 from collections.abc import Callable
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ..events import ReadinessHandle
 from ..transports.socket import SocketTransport
+from ..transports.tls import TLSSettings, SSLTransport, Wire
 
 if TYPE_CHECKING:
     from ...kernel.io.interest import Interest
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 # After the system refused another descriptor, seconds until the next try.
 RETRY_AFTER: Final = 1.0
 OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# The socket itself is gone: closed by somebody else, and its number perhaps used again.
+SOCKET_GONE: Final = frozenset({errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EOPNOTSUPP})
 
 
 class Listener:
@@ -56,26 +60,23 @@ class Listener:
 
     def _accept(self) -> None:
         server = self._server
-        for _ in range(server._backlog):
+        for _ in range(max(server._backlog, 1)):
             if self._interest.closed:
                 return
             try:
                 connection, address = self.sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except (BlockingIOError, InterruptedError):
                 break
             except OSError as exc:
-                if exc.errno not in OUT_OF_RESOURCES:
-                    raise
-                server._loop.call_exception_handler(
-                    {
-                        "message": "socket.accept() out of system resource",
-                        "exception": exc,
-                        "socket": trsock.TransportSocket(self.sock),
-                    }
-                )
-                server._loop.call_later(RETRY_AFTER, self._retry)
-                return
-            connection.setblocking(False)
+                if exc.errno in OUT_OF_RESOURCES:
+                    self._report("socket.accept() out of system resource", exc)
+                    server._loop.call_later(RETRY_AFTER, self._retry)
+                    return
+                if exc.errno in SOCKET_GONE:
+                    self._report("socket.accept() failed: the server no longer listens on this socket", exc)
+                    return
+                # A connection that ended while it waited (accept(2)); the next one may be fine.
+                continue
             server._connected(connection, address)
         else:
             # There may be more, and no further edge will tell.
@@ -85,6 +86,11 @@ class Listener:
         self._interest.readable = False
         self._wait()
 
+    def _report(self, message: str, exc: OSError) -> None:
+        self._server._loop.call_exception_handler(
+            {"message": message, "exception": exc, "socket": trsock.TransportSocket(self.sock)}
+        )
+
     def _retry(self) -> None:
         if not self._interest.closed:
             self._accept()
@@ -93,10 +99,9 @@ class Listener:
 class Server(asyncio.AbstractServer):
     """What `create_server` returns.
 
+    Raises ValueError or TypeError for arguments of TLS that cannot be used.
     Source: asyncio's documentation, `asyncio.Server`.
     """
-
-    _ssl_context: object = None
 
     def __init__(
         self,
@@ -104,7 +109,20 @@ class Server(asyncio.AbstractServer):
         sockets: list[socket.socket],
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         backlog: int,
+        ssl_context: SSLContext | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
     ) -> None:
+        # Under this name libraries look for it.
+        self._ssl_context = ssl_context
+        self._tls: TLSSettings | None = None
+        if ssl_context is not None:
+            self._tls = TLSSettings.of(
+                ssl_context,
+                server_side=True,
+                handshake_timeout=ssl_handshake_timeout,
+                shutdown_timeout=ssl_shutdown_timeout,
+            )
         self._loop = loop
         self._sockets: list[socket.socket] | None = sockets
         self._listeners: list[Listener] = []
@@ -135,8 +153,10 @@ class Server(asyncio.AbstractServer):
         return self._serving
 
     def _start_serving(self) -> None:
-        if self._serving or self._sockets is None:
+        if self._serving:
             return
+        if self._sockets is None:
+            raise RuntimeError(f"server {self!r} is closed")
         self._serving = True
         for sock in self._sockets:
             sock.listen(self._backlog)
@@ -184,9 +204,9 @@ class Server(asyncio.AbstractServer):
             self._wake_waiters()
 
     def close_clients(self) -> None:
-        """Close every connection after its data was sent."""
+        """Close every connection after its data was sent, those of TLS with a goodbye."""
         for transport in list(self._connections):
-            transport.close()
+            _outermost(transport).close()
 
     def abort_clients(self) -> None:
         """Close every connection at once."""
@@ -212,9 +232,15 @@ class Server(asyncio.AbstractServer):
 
     def _connected(self, connection: socket.socket, address: object) -> None:
         loop = self._loop
+        extra = {"peername": address}
         try:
+            connection.setblocking(False)
             protocol = self._factory()
-            SocketTransport(loop, connection, protocol, None, {"peername": address}, self)
+            if self._tls is None:
+                SocketTransport(loop, connection, protocol, None, extra, self)
+            else:
+                transport = SSLTransport(loop, protocol, self._tls)
+                transport.over(SocketTransport(loop, connection, transport._ssl_protocol, None, extra, self))
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -238,3 +264,10 @@ class Server(asyncio.AbstractServer):
         for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _outermost(transport: asyncio.Transport) -> asyncio.Transport:
+    """Return what the application sees of a connection: the last of the transports of TLS upon it."""
+    while isinstance(protocol := transport.get_protocol(), Wire) and protocol.transport is not None:
+        transport = protocol.transport
+    return transport

@@ -1,173 +1,305 @@
-"""The sock_* functions: one system call, tried first, then a future until the socket is ready.
+"""The sock_* functions: one system call, tried first; if it would block, the caller waits in line for the next try.
 
-Invariant: they wait in futures, not in native waits, so they follow asyncio's rule of cancellation: once.
+Invariant: a cancelled call has received, accepted or (sock_sendall and sock_connect apart) sent nothing.  They wait in
+futures, not in native waits, so they follow asyncio's rule of cancellation: once.
+
+Where asyncio's loop lets a second waiter for the same direction of a socket push out the first one, which then waits
+for ever, here both are served in turn (lines.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
+import ssl
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ..events import Handle
 from .descriptors import Descriptors
-from .executors import Executors
+from .lines import Place, Unfinished
+from .names import Names, is_literal
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+T = TypeVar("T")
+
+INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
+
+# Seconds between two tries to connect to a unix socket whose backlog is full: no event tells when it is not any more.
+FIRST_RETRY: Final = 0.001
+LONGEST_RETRY: Final = 0.05
 
 
-class Sockets(Descriptors, Executors):
-    """sock_recv, sock_recv_into, sock_recvfrom, sock_sendall, sock_sendto, sock_connect, sock_accept."""
+class Sockets(Descriptors, Names):
+    """sock_recv and sock_recvfrom, both also `_into`; sock_accept, sock_sendall, sock_sendto, sock_connect.
+
+    Each wants a non-blocking socket, which debug mode checks (ValueError); an `ssl.SSLSocket` is a TypeError, a socket
+    that a transport uses a RuntimeError.
+    """
+
+    @cached_property
+    def _places(self) -> dict[int, Place]:
+        """Where sockets were waited for, by descriptor."""
+        return {}
 
     def _check_nonblocking(self, sock: socket.socket) -> None:
         if self._debug and sock.gettimeout() != 0:
             raise ValueError("the socket must be non-blocking")
 
-    async def _until_readable(self, sock: socket.socket) -> None:
-        fd = self._free_descriptor(sock)
-        ready: asyncio.Future[None] = self.create_future()
-        handle = self._watch_reader(fd, _set_ready, (ready,))
-        try:
-            await ready
-        finally:
-            watch = self._watches.get(fd)
-            if watch is not None and watch.reader is handle:
-                self._unwatch_reader(fd)
+    def _no_transport(self, fd: int) -> None:
+        transport = self._transports.get(fd)
+        if transport is not None and not transport.is_closing():
+            raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
 
-    async def _until_writable(self, sock: socket.socket) -> None:
-        fd = self._free_descriptor(sock)
-        ready: asyncio.Future[None] = self.create_future()
-        handle = self._watch_writer(fd, _set_ready, (ready,))
-        try:
-            await ready
-        finally:
-            watch = self._watches.get(fd)
-            if watch is not None and watch.writer is handle:
-                self._unwatch_writer(fd)
+    # flat: once for every call
+    def _place_of(self, sock: socket.socket) -> Place | None:
+        """Check that `sock` may be used by a sock_* function; return its place, if it was waited for before."""
+        if isinstance(sock, ssl.SSLSocket):
+            raise TypeError("Socket cannot be of type SSLSocket")
+        if self._debug:
+            self._check_nonblocking(sock)
+        fd = sock.fileno()
+        if fd in self._transports.data:
+            self._no_transport(fd)
+        place = self._places.get(fd)
+        if place is None or place.owner() is sock or place.belongs_to(sock):
+            return place
+        place.abandon()
+        del self._places[fd]
+        return None
+
+    def _new_place(self, sock: socket.socket) -> Place:
+        """Make a place for a socket that is waited for the first time."""
+        self._check_closed()
+        fd = sock.fileno()
+        place = self._places[fd] = Place(self, sock, fd)
+        return place
+
+    async def _when_readable(self, sock: socket.socket, call: Callable[[], T]) -> T:
+        place = self._place_of(sock) or self._new_place(sock)
+        # As in asyncio, whoever reads takes the descriptor over from add_reader().
+        Descriptors._unwatch_reader(self, place.fd)
+        return await place.reading.take_turn(call)
+
+    async def _when_writable(self, sock: socket.socket, call: Callable[[], T]) -> T:
+        place = self._place_of(sock) or self._new_place(sock)
+        Descriptors._unwatch_writer(self, place.fd)
+        return await place.writing.take_turn(call)
+
+    # add_reader() and its kin on a descriptor that is being waited for
+
+    def _watch_reader(self, fd: int, callback: Callable[..., object], args: tuple[Any, ...]) -> Handle:
+        self._displace(fd, "add_reader", writing=False)
+        return super()._watch_reader(fd, callback, args)
+
+    def _watch_writer(self, fd: int, callback: Callable[..., object], args: tuple[Any, ...]) -> Handle:
+        self._displace(fd, "add_writer", writing=True)
+        return super()._watch_writer(fd, callback, args)
+
+    def _unwatch_reader(self, fd: int) -> bool:
+        return self._displace(fd, "remove_reader", writing=False) or super()._unwatch_reader(fd)
+
+    def _unwatch_writer(self, fd: int) -> bool:
+        return self._displace(fd, "remove_writer", writing=True) or super()._unwatch_writer(fd)
+
+    def _displace(self, fd: int, by: str, *, writing: bool) -> bool:
+        """Let fail who waits for `fd`: in asyncio they would wait for ever."""
+        place = self._places.get(fd)
+        if place is None:
+            return False
+        line = place.writing if writing else place.reading
+        return line.displace(
+            lambda: RuntimeError(f"{by}() took descriptor {fd} from a sock_* function that was waiting for it")
+        )
+
+    # Receiving
 
     async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
-        """Receive up to `nbytes` bytes."""
-        self._check_nonblocking(sock)
-        while True:
+        """Receive up to `nbytes` bytes; empty bytes are the end of the stream.
+
+        A cancelled call has received nothing.
+        Source: asyncio's documentation, `loop.sock_recv`.
+        """
+        place = self._place_of(sock)
+        if place is None or not place.reading.waiters:
             try:
                 return sock.recv(nbytes)
             except (BlockingIOError, InterruptedError):
-                await self._until_readable(sock)
+                pass
+        return await self._when_readable(sock, lambda: sock.recv(nbytes))
 
-    async def sock_recv_into(self, sock: socket.socket, buf: Any) -> int:
-        """Receive into `buf` and return how many bytes came."""
-        self._check_nonblocking(sock)
-        while True:
+    async def sock_recv_into(self, sock: socket.socket, buf: WriteableBuffer) -> int:
+        """Receive into `buf` and return how many bytes came; 0 is the end of the stream.
+
+        A cancelled call has received nothing.
+        Source: asyncio's documentation, `loop.sock_recv_into`.
+        """
+        place = self._place_of(sock)
+        if place is None or not place.reading.waiters:
             try:
                 return sock.recv_into(buf)
             except (BlockingIOError, InterruptedError):
-                await self._until_readable(sock)
+                pass
+        return await self._when_readable(sock, lambda: sock.recv_into(buf))
 
-    async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> Any:
-        """Receive a datagram and the address it came from."""
-        self._check_nonblocking(sock)
-        while True:
+    async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
+        """Receive a datagram of up to `bufsize` bytes, and the address it came from.
+
+        A cancelled call has received nothing.
+        Source: asyncio's documentation, `loop.sock_recvfrom`.
+        """
+        place = self._place_of(sock)
+        if place is None or not place.reading.waiters:
             try:
                 return sock.recvfrom(bufsize)
             except (BlockingIOError, InterruptedError):
-                await self._until_readable(sock)
+                pass
+        return await self._when_readable(sock, lambda: sock.recvfrom(bufsize))
 
-    async def sock_recvfrom_into(self, sock: socket.socket, buf: Any, nbytes: int = 0) -> Any:
-        """Receive a datagram into `buf`; return its size and the address it came from."""
-        self._check_nonblocking(sock)
-        while True:
+    async def sock_recvfrom_into(
+        self, sock: socket.socket, buf: WriteableBuffer, nbytes: int = 0
+    ) -> tuple[int, Any]:
+        """Receive a datagram into `buf`; return how many bytes it has and the address it came from.
+
+        Arguments: nbytes is how many to take at most, 0 for as many as `buf` holds.
+        A cancelled call has received nothing.
+        Source: asyncio's documentation, `loop.sock_recvfrom_into`.
+        """
+        place = self._place_of(sock)
+        nbytes = nbytes or memoryview(buf).nbytes
+        if place is None or not place.reading.waiters:
             try:
-                return sock.recvfrom_into(buf, nbytes or len(buf))
+                return sock.recvfrom_into(buf, nbytes)
             except (BlockingIOError, InterruptedError):
-                await self._until_readable(sock)
-
-    async def sock_sendall(self, sock: socket.socket, data: Any) -> None:
-        """Send all of `data`."""
-        self._check_nonblocking(sock)
-        view = memoryview(data).cast("B")
-        sent = 0
-        while sent < len(view):
-            try:
-                sent += sock.send(view[sent:])
-            except (BlockingIOError, InterruptedError):
-                await self._until_writable(sock)
-
-    async def sock_sendto(self, sock: socket.socket, data: Any, address: Any) -> int:
-        """Send a datagram to `address`."""
-        self._check_nonblocking(sock)
-        while True:
-            try:
-                return sock.sendto(data, address)
-            except (BlockingIOError, InterruptedError):
-                await self._until_writable(sock)
-
-    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
-        """Connect to `address`, whose host name is looked up first."""
-        self._check_nonblocking(sock)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            host, port = address[:2]
-            infos = await self._resolve(host, port, family=sock.family, type=sock.type, proto=sock.proto)
-            address = infos[0][4]
-        try:
-            sock.connect(address)
-            return
-        except (BlockingIOError, InterruptedError):
-            await self._until_writable(sock)
-        failure = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if failure:
-            raise OSError(failure, f"Connect call failed {address}")
+                pass
+        return await self._when_readable(sock, lambda: sock.recvfrom_into(buf, nbytes))
 
     async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
-        """Accept a connection; return its socket, which does not block, and the peer's address."""
-        self._check_nonblocking(sock)
-        while True:
+        """Accept a connection; return its socket, which does not block, and the peer's address.
+
+        A cancelled call has accepted nothing.
+        Source: asyncio's documentation, `loop.sock_accept`.
+        """
+        place = self._place_of(sock)
+        if place is None or not place.reading.waiters:
             try:
                 connection, address = sock.accept()
             except (BlockingIOError, InterruptedError):
-                await self._until_readable(sock)
+                pass
             else:
                 connection.setblocking(False)
                 return connection, address
+        connection, address = await self._when_readable(sock, lambda: sock.accept())
+        connection.setblocking(False)
+        return connection, address
 
-    async def _resolve(
-        self, host: Any, port: Any, *, family: int = 0, type: int = socket.SOCK_STREAM, proto: int = 0, flags: int = 0
-    ) -> list[Any]:
-        """Return the addresses of a host; what is an address already needs no thread."""
-        known = numeric_address(host, port, family, type, proto)
-        if known is not None:
-            return [known]
-        infos = await self.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
-        if not infos:
-            raise OSError(f"getaddrinfo({host!r}) returned empty list")
-        return infos
+    # Sending
 
+    async def sock_sendall(self, sock: socket.socket, data: ReadableBuffer) -> None:
+        """Send all of `data`.
 
-def _set_ready(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+        After an error or a cancellation nobody can tell how much was sent.  Two calls for one socket send one after
+        the other.
+        Source: asyncio's documentation, `loop.sock_sendall`.
+        """
+        place = self._place_of(sock)
+        sent = 0
+        if place is None or not place.writing.waiters:
+            try:
+                sent = sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                pass
+            else:
+                if sent == (len(data) if type(data) is bytes else memoryview(data).nbytes):
+                    return
+        await self._when_writable(sock, Remainder(sock, data, sent))
 
+    async def sock_sendto(self, sock: socket.socket, data: ReadableBuffer, address: Any) -> int:
+        """Send a datagram to `address` and return how many bytes were sent.
 
-def numeric_address(host: Any, port: Any, family: int, type: int, proto: int) -> tuple[Any, ...] | None:
-    """Return what getaddrinfo would, if `host` is a literal address and `port` a number; None otherwise."""
-    if not isinstance(host, str) or not host or "%" in host:
-        return None
-    if isinstance(port, (str, bytes)) and port:
+        A host name is looked up first; a cancelled call has sent nothing.
+        Source: asyncio's documentation, `loop.sock_sendto`; asyncio looks host names up in the loop's thread.
+        """
+        place = self._place_of(sock)
+        if sock.family in INTERNET and type(address) is tuple and names_a_host(address[0]):
+            infos = await self._resolve(*address[:4], family=sock.family, type=sock.type, proto=sock.proto)
+            address = infos[0][4]
+            place = self._place_of(sock)
+        if place is None or not place.writing.waiters:
+            try:
+                return sock.sendto(data, address)
+            except (BlockingIOError, InterruptedError):
+                pass
+        return await self._when_writable(sock, lambda: sock.sendto(data, address))
+
+    # Connecting
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect to `address`; a host name is looked up first.
+
+        Raises OSError, naming the address.  After a cancellation the connection may still come about: close the socket.
+        Unlike in asyncio, a unix socket whose backlog is full is tried again until it is not.
+
+        Source: asyncio's documentation, `loop.sock_connect`.
+        """
+        self._place_of(sock)
+        if sock.family in INTERNET:
+            infos = await self._resolve(*address[:4], family=sock.family, type=sock.type, proto=sock.proto)
+            address = infos[0][4]
         try:
-            port = int(port)
-        except ValueError:
-            return None
-    if not isinstance(port, int):
-        return None
-    if type == socket.SOCK_STREAM:
-        proto = socket.IPPROTO_TCP
-    elif type == socket.SOCK_DGRAM:
-        proto = socket.IPPROTO_UDP
-    else:
-        return None
-    for candidate in (socket.AF_INET, socket.AF_INET6):
-        if family not in (socket.AF_UNSPEC, candidate):
-            continue
+            sock.connect(address)
+        except (BlockingIOError, InterruptedError):
+            pass
+        else:
+            return
+        if sock.family == getattr(socket, "AF_UNIX", None):
+            await self._connect_again(sock, address)
+        else:
+            await self._when_writable(sock, lambda: finish_connecting(sock, address))
+
+    async def _connect_again(self, sock: socket.socket, address: Any) -> None:
+        delay = FIRST_RETRY
+        while True:
+            await asyncio.sleep(delay)
+            try:
+                sock.connect(address)
+            except BlockingIOError:
+                delay = min(2 * delay, LONGEST_RETRY)
+            else:
+                return
+
+
+class Remainder:
+    """What sock_sendall has still to send; called, it sends once, and is unfinished until nothing is left."""
+
+    __slots__ = ("_sock", "_view")
+
+    def __init__(self, sock: socket.socket, data: ReadableBuffer, sent: int) -> None:
+        self._sock = sock
+        self._view = memoryview(data).cast("B")[sent:]
+
+    def __call__(self) -> None:
+        self._view = self._view[self._sock.send(self._view) :]
+        if self._view:
+            raise Unfinished
+
+
+def names_a_host(host: object) -> bool:
+    """Return whether the host of an address would have to be looked up by the system call."""
+    return isinstance(host, str) and host not in ("", "<broadcast>") and not is_literal(host)
+
+
+def finish_connecting(sock: socket.socket, address: Any) -> None:
+    """Tell how a connection attempt ended; BlockingIOError if it has not ended."""
+    failure = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if failure:
+        raise OSError(failure, f"Connect call failed {address}")
+    if sock.family in INTERNET and sock.type == socket.SOCK_STREAM:
         try:
-            socket.inet_pton(candidate, host)
+            sock.getpeername()
         except OSError:
-            continue
-        address: tuple[Any, ...] = (host, port) if candidate == socket.AF_INET else (host, port, 0, 0)
-        return candidate, type, proto, "", address
-    return None
+            # Woken by an event from before the attempt, or someone else has asked for the error: connect() knows.
+            sock.connect(address)

@@ -8,9 +8,12 @@ that lives as long as the run and is never cancelled by a failure.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
+
+from ...kernel.current import current
 
 if TYPE_CHECKING:
     from ...kernel.io.interest import Driver
@@ -34,7 +37,13 @@ class LoopState(asyncio.AbstractEventLoop):
     slow_callback_duration: float = 0.1
     _closed: bool = False
     _debug: bool = False
+    # Closed, or in debug mode: one question for both on the paths that must be flat.
+    _careful: bool = False
     _stopping: bool = False
+    # What is being run, in debug mode.
+    _current_handle: object = None
+    # Under run(strict=True): takes what would be reported, or answers that it does not.
+    _keep_failure: Callable[[dict[str, Any]], bool] | None = None
     _default_executor: ThreadPoolExecutor | None = None
     _executor_shutdown_called: bool = False
     _asyncgens_shutdown_called: bool = False
@@ -46,6 +55,10 @@ class LoopState(asyncio.AbstractEventLoop):
         if self._closed:
             raise RuntimeError("Event loop is closed")
 
+    def _check_callback(self, callback: object, method: str) -> None:
+        """Raise TypeError for what cannot be a callback (asked in debug mode); see callbacks.py."""
+        raise NotImplementedError
+
     def _check_thread(self) -> None:
         """Raise RuntimeError in another thread than the one that runs the loop (asked in debug mode)."""
         if self.running_in is not None and self.running_in != get_ident():
@@ -53,6 +66,10 @@ class LoopState(asyncio.AbstractEventLoop):
                 "Non-thread-safe operation invoked on an event loop other than the current one: from another thread "
                 "use call_soon_threadsafe"
             )
+
+    @property
+    def _thread_id(self) -> int | None:
+        return self.running_in
 
     @property
     def _ready(self) -> Any:
@@ -63,14 +80,15 @@ class LoopState(asyncio.AbstractEventLoop):
         """Return whether debug mode is on."""
         return self._debug
 
-    def set_debug(self, enabled: bool) -> None:
-        """Turn debug mode on or off: handles and tasks then remember where they were made."""
-        self._debug = enabled
-
     def is_closed(self) -> bool:
         """Return whether `close` was called."""
         return self._closed
 
     def is_running(self) -> bool:
         """Return whether the loop is inside `run_forever`."""
+        if current.runner is self.runner:
+            # An eager C task asks this, and nothing else, right before its first step, which runs inside the step of the
+            # task that makes it and must not be taken for that: whoever needs the current task now asks asyncio which
+            # one it is (record_of_current; tests/compat/test_ctasks.py).
+            self.runner.current = None
         return self.running_in is not None

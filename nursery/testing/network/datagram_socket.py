@@ -11,8 +11,8 @@ from collections import deque
 from socket import SOCK_DGRAM, AddressFamily
 from typing import Final
 
-from ...network.socket_type import AddressFormat
-from .endpoint import Endpoint
+from ...network.socket_type import DEFAULT_BACKLOG, AddressFormat, SocketType
+from .endpoint import FLAGS_WITHOUT_EFFECT, Endpoint
 from .host import WILDCARDS, Host, failure
 from .names import sockaddr
 
@@ -36,6 +36,14 @@ class DatagramSocket(Endpoint):
     async def wait_writable(self) -> None:
         # A network takes whatever it gets.
         await self.until_writable(lambda: True)
+
+    def listen(self, backlog: int = DEFAULT_BACKLOG) -> None:
+        self.check_open()
+        raise failure(errno.EOPNOTSUPP, "datagram sockets have no connections to listen for")
+
+    async def accept(self) -> tuple[SocketType, AddressFormat]:
+        self.check_open()
+        raise failure(errno.EOPNOTSUPP, "datagram sockets have no connections to accept")
 
     async def connect(self, address: AddressFormat) -> None:
         self.remote = await self.resolve(address, local=False)
@@ -62,6 +70,7 @@ class DatagramSocket(Endpoint):
         await self.until_writable(lambda: True)
         remote = self.remote if address is None else await self.resolve(address, local=False)
         self.check_open()
+        self.raise_error()
         if remote is None:
             raise failure(errno.EDESTADDRREQ)
         if self._shut_down_sending:
@@ -83,6 +92,14 @@ class DatagramSocket(Endpoint):
         target = host.bound_to(SOCK_DGRAM, *remote)
         if isinstance(target, DatagramSocket):
             target.arrived(data, source)
+        elif self.remote == remote and self.network.passes(host, self.host):
+            self.network.after(self.network.travel_time(host, self.host), self._refused, remote)
+
+    def _refused(self, remote: tuple[str, int]) -> None:
+        """Be told that nobody listens there; only a connected socket is interested."""
+        if self._open and self.remote == remote:
+            self._error = errno.ECONNREFUSED
+            self.wake_reader()
 
     def arrived(self, data: bytes, source: tuple[str, int]) -> None:
         """Take a datagram in, unless it is unwanted or there is no room."""
@@ -94,14 +111,15 @@ class DatagramSocket(Endpoint):
         self._arrived_bytes += len(data)
         self.wake_reader()
 
-    async def receive(self, most: int, flags: int) -> tuple[bytes, AddressFormat]:
-        if flags & ~stdlib_socket.MSG_PEEK:
+    async def receive(self, most: int, flags: int) -> tuple[bytes, int, AddressFormat]:
+        if flags & ~(stdlib_socket.MSG_PEEK | FLAGS_WITHOUT_EFFECT):
             raise failure(errno.EOPNOTSUPP, "of the flags, datagram sockets in memory know MSG_PEEK")
-        await self.until_readable(lambda: bool(self._arrived) or self._deaf)
+        await self.until_readable(lambda: bool(self._arrived or self._error) or self._deaf)
+        self.raise_error()
         if not self._arrived:
-            return b"", None
+            return b"", 0, None
         data, source = self._arrived[0]
         if not flags & stdlib_socket.MSG_PEEK:
             self._arrived.popleft()
             self._arrived_bytes -= len(data)
-        return data[:most], sockaddr(*source)
+        return data[:most], stdlib_socket.MSG_TRUNC if len(data) > most else 0, sockaddr(*source)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket as stdlib_socket
 import struct
+import sys
 from collections.abc import Callable, Iterable
 from operator import index
 from socket import AF_INET6, AddressFamily, SocketKind
@@ -20,7 +21,7 @@ from ...kernel.errors import BusyResourceError, ClosedResourceError
 from ...kernel.traps import Abort, RaiseCancel, checkpoint, park
 from ...network.address import resolve_address
 from ...network.socket_type import AddressFormat, Ancillary, SocketType
-from .host import WILDCARDS, Host, failure
+from .host import LAST_PORT, WILDCARDS, Host, failure
 from .names import sockaddr
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 
 NO_DESCRIPTOR: Final = -2
 CLOSED: Final = -1
+
+# The protocols of the two kinds, where none was asked for.
+PROTOCOLS: Final = {SocketKind.SOCK_STREAM: stdlib_socket.IPPROTO_TCP, SocketKind.SOCK_DGRAM: stdlib_socket.IPPROTO_UDP}
+
+# Flags of receiving and sending that change nothing here: nothing blocks, and nobody is sent a signal.
+FLAGS_WITHOUT_EFFECT: Final[int] = (
+    stdlib_socket.MSG_DONTWAIT | stdlib_socket.MSG_WAITALL | getattr(stdlib_socket, "MSG_NOSIGNAL", 0)
+)
 
 
 class Endpoint(SocketType):
@@ -50,6 +59,8 @@ class Endpoint(SocketType):
         self._options: dict[tuple[int, int], int | bytes] = {}
         self._open = True
         self._shut_down_sending = False
+        # What went wrong, as the system's number, until somebody was told: it is told once.
+        self._error = 0
         self._reader: Task | None = None
         self._writer: Task | None = None
 
@@ -115,6 +126,13 @@ class Endpoint(SocketType):
                 return int(self._kind)
             if optname == stdlib_socket.SO_ACCEPTCONN:
                 return int(self.is_listening())
+            if optname == stdlib_socket.SO_ERROR:
+                return self.take_error()
+            if sys.platform == "linux":
+                if optname == stdlib_socket.SO_DOMAIN:
+                    return int(self._family)
+                if optname == stdlib_socket.SO_PROTOCOL:
+                    return self._proto or PROTOCOLS[self._kind]
         elif (level, optname) == (stdlib_socket.IPPROTO_IPV6, stdlib_socket.IPV6_V6ONLY):
             # Always: no socket here speaks both.
             return 1
@@ -155,6 +173,17 @@ class Endpoint(SocketType):
     def _no_descriptor(self) -> NoReturn:
         raise failure(errno.EOPNOTSUPP, "a socket of the in-memory network has no descriptor to give away")
 
+    def take_error(self) -> int:
+        """Return what went wrong, as the system's number, 0 for nothing; it is told once."""
+        number, self._error = self._error, 0
+        return number
+
+    def raise_error(self) -> None:
+        """Raise what went wrong, once."""
+        number = self.take_error()
+        if number:
+            raise failure(number)
+
     # Its life
 
     def check_open(self) -> None:
@@ -178,6 +207,8 @@ class Endpoint(SocketType):
 
     def shutdown(self, flag: int) -> None:
         self.check_open()
+        if flag not in (stdlib_socket.SHUT_RD, stdlib_socket.SHUT_WR, stdlib_socket.SHUT_RDWR):
+            raise failure(errno.EINVAL)
         if self.remote is None:
             raise failure(errno.ENOTCONN)
         if flag in (stdlib_socket.SHUT_RD, stdlib_socket.SHUT_RDWR):
@@ -199,6 +230,8 @@ class Endpoint(SocketType):
         # It is asked for its family, kind, protocol and options, and for nothing that only real sockets have.
         resolved = await resolve_address(cast(Any, self), address, local=local)
         host, port = resolved[0], resolved[1]
+        if not 0 <= port <= LAST_PORT:
+            raise OverflowError(f"port must be 0-{LAST_PORT}, not {port}")
         if not local and host == WILDCARDS[self._family]:
             # To "any address" means to this machine.
             host = "::1" if self._family is AF_INET6 else "127.0.0.1"
@@ -257,8 +290,8 @@ class Endpoint(SocketType):
 
     # The many ways to read and write, on two
 
-    async def receive(self, most: int, flags: int) -> tuple[bytes, AddressFormat]:
-        """Wait for data, and return up to `most` bytes of it with the sender's address."""
+    async def receive(self, most: int, flags: int) -> tuple[bytes, int, AddressFormat]:
+        """Wait for data, and return up to `most` bytes of it with its flags and the sender's address."""
         raise NotImplementedError
 
     async def transmit(self, data: bytes, address: AddressFormat | None) -> int:
@@ -269,7 +302,8 @@ class Endpoint(SocketType):
         return (await self.recvfrom(buflen, flags))[0]
 
     async def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, AddressFormat]:
-        return await self.receive(_size(bufsize), flags)
+        data, _, address = await self.receive(_size(bufsize), flags)
+        return data, address
 
     async def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         return (await self.recvfrom_into(buffer, nbytes, flags))[0]
@@ -278,26 +312,28 @@ class Endpoint(SocketType):
         self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0
     ) -> tuple[int, AddressFormat]:
         with memoryview(buffer).cast("B") as view:
-            data, address = await self.receive(_size(nbytes) or len(view), flags)
+            if _size(nbytes) > len(view):
+                raise ValueError("buffer too small for requested bytes")
+            data, _, address = await self.receive(nbytes or len(view), flags)
             view[: len(data)] = data
         return len(data), address
 
     async def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[bytes, Ancillary, int, AddressFormat]:
-        data, address = await self.receive(_size(bufsize), flags)
-        return data, [], 0, address
+        data, its_flags, address = await self.receive(_size(bufsize), flags)
+        return data, [], its_flags, address
 
     async def recvmsg_into(
         self, buffers: Iterable[WriteableBuffer], ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[int, Ancillary, int, AddressFormat]:
         views = [memoryview(buffer).cast("B") for buffer in buffers]
-        data, address = await self.receive(sum(map(len, views)), flags)
+        data, its_flags, address = await self.receive(sum(map(len, views)), flags)
         rest = data
         for view in views:
             piece, rest = rest[: len(view)], rest[len(view) :]
             view[: len(piece)] = piece
-        return len(data), [], 0, address
+        return len(data), [], its_flags, address
 
     async def send(self, bytes: ReadableBuffer, flags: int = 0, /) -> int:
         return await self.transmit(_copied(bytes), None)

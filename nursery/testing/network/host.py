@@ -85,8 +85,6 @@ class Host:
         """Give an address and port to a socket, any free port for 0; return the port."""
         if address != WILDCARDS[endpoint.family] and not self.owns(address):
             raise failure(errno.EADDRNOTAVAIL, f"{self!r} does not have {address}")
-        if not 0 <= port <= LAST_PORT:
-            raise OverflowError(f"port must be 0-{LAST_PORT}, not {port}")
         if port == 0:
             port = self._free_port(endpoint, address)
         elif self._taken(endpoint, address, port):

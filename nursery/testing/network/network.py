@@ -9,20 +9,22 @@ It takes the place of sockets and of name resolution in the run that enters it: 
 
 from __future__ import annotations
 
+import errno
 import random
+import socket as stdlib_socket
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from ipaddress import ip_address
 from socket import AF_INET, SOCK_DGRAM, SOCK_STREAM, AddressFamily, SocketKind
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ...kernel.current import current_runner
 from ...network.resolver import HostnameResolver, set_custom_hostname_resolver
 from ...network.socket_type import SocketFactory, SocketType
 from ...network.sockets import set_custom_socket_factory
 from .datagram_socket import DatagramSocket
-from .host import Host
+from .host import Host, failure
 from .later import Later
 from .link import PERFECT, Link
 from .names import Names
@@ -30,6 +32,9 @@ from .stream_socket import StreamSocket
 
 if TYPE_CHECKING:
     from ...kernel.runner import Runner
+
+# What Linux lets callers add to the kind of a socket.
+FLAGS_OF_KIND: Final[int] = getattr(stdlib_socket, "SOCK_NONBLOCK", 0) | getattr(stdlib_socket, "SOCK_CLOEXEC", 0)
 
 
 class Network(SocketFactory):
@@ -161,9 +166,17 @@ class Network(SocketFactory):
         than SOCK_STREAM and SOCK_DGRAM.
         """
         host = self.current.get()
-        if type == SOCK_DGRAM:
-            return DatagramSocket(host, AddressFamily(family), proto)
-        return StreamSocket(host, AddressFamily(family), SocketKind(type), proto)
+        try:
+            family = AddressFamily(family)
+        except ValueError:
+            raise failure(errno.EAFNOSUPPORT, f"there is no family {family}") from None
+        try:
+            kind = SocketKind(type & ~FLAGS_OF_KIND)
+        except ValueError:
+            raise failure(errno.EINVAL, f"there is no kind of socket {type}") from None
+        if kind is SOCK_DGRAM:
+            return DatagramSocket(host, family, proto)
+        return StreamSocket(host, family, kind, proto)
 
     # What sockets ask
 

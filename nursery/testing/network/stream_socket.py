@@ -15,7 +15,7 @@ from typing import Final
 from ...kernel.errors import Cancelled
 from ...kernel.traps import checkpoint
 from ...network.socket_type import DEFAULT_BACKLOG, AddressFormat, SocketType
-from .endpoint import Endpoint
+from .endpoint import FLAGS_WITHOUT_EFFECT, Endpoint
 from .host import WILDCARDS, Host, failure
 from .later import Later
 from .wire import Wire
@@ -43,8 +43,7 @@ class StreamSocket(Endpoint):
         self._buffer = bytearray()
         self._ended = False
         self._deaf = False
-        # Why the connection broke, as the system's number.
-        self._broken: int | None = None
+        self._broken = False
 
     @property
     def other_host(self) -> Host | None:
@@ -113,7 +112,7 @@ class StreamSocket(Endpoint):
                     if len(listener._queue) <= listener._backlog:
                         listener._take_in(self, remote)
                         await self._pause(network.travel_time(there, here))
-                        self._check_unbroken()
+                        self.raise_error()
                         return
             await self._pause(FIRST_ATTEMPT * 2.0**attempt)
         raise failure(errno.ETIMEDOUT, f"{there!r} did not answer")
@@ -156,21 +155,23 @@ class StreamSocket(Endpoint):
         return bool(self._queue) or self._something_to_receive()
 
     def _something_to_receive(self) -> bool:
-        return bool(self._buffer) or self._ended or self._deaf or self._broken is not None
+        return bool(self._buffer) or self._ended or self._deaf or self._broken
 
-    async def receive(self, most: int, flags: int) -> tuple[bytes, AddressFormat]:
+    async def receive(self, most: int, flags: int) -> tuple[bytes, int, AddressFormat]:
         self.check_open()
         if self._incoming is None:
             raise failure(errno.ENOTCONN)
-        if flags & ~stdlib_socket.MSG_PEEK:
+        if flags & ~(stdlib_socket.MSG_PEEK | FLAGS_WITHOUT_EFFECT):
             raise failure(errno.EOPNOTSUPP, "of the flags, stream sockets in memory know MSG_PEEK")
-        await self.until_readable(self._something_to_receive)
-        self._check_unbroken()
+        await self.until_readable(lambda: most == 0 or self._something_to_receive())
+        # As on Linux: what had arrived before a reset can be received, and after the other's end there is no error.
+        if most and not self._buffer and not self._ended:
+            self.raise_error()
         data = bytes(self._buffer[:most])
         if data and not flags & stdlib_socket.MSG_PEEK:
             del self._buffer[:most]
             self._incoming.source.wake_writer()
-        return data, None
+        return data, 0, None
 
     def _room(self) -> int:
         """Return how many bytes can be sent now."""
@@ -178,7 +179,7 @@ class StreamSocket(Endpoint):
         return 0 if wire is None else WINDOW - wire.load - len(wire.target._buffer)
 
     def _can_send(self) -> bool:
-        return self._room() > 0 or self._broken is not None or self._shut_down_sending
+        return self._room() > 0 or self._broken or self._shut_down_sending
 
     async def wait_writable(self) -> None:
         self.check_open()
@@ -187,12 +188,11 @@ class StreamSocket(Endpoint):
     async def transmit(self, data: bytes, address: AddressFormat | None) -> int:
         self.check_open()
         if self._outgoing is None:
-            raise failure(errno.ENOTCONN)
-        if address is not None:
-            raise failure(errno.EISCONN)
+            raise failure(errno.EPIPE)
+        # Connected, so an address is not looked at.
         await self.until_writable(self._can_send)
-        self._check_unbroken()
-        if self._shut_down_sending:
+        self.raise_error()
+        if self._broken or self._shut_down_sending:
             raise failure(errno.EPIPE)
         sent = data[: self._room()]
         if sent:
@@ -200,7 +200,7 @@ class StreamSocket(Endpoint):
         return len(sent)
 
     def shut_down_sending(self) -> None:
-        if self._outgoing is not None and self._broken is None:
+        if self._outgoing is not None and not self._broken:
             self._outgoing.push(None)
         self.wake_writer()
 
@@ -213,7 +213,7 @@ class StreamSocket(Endpoint):
 
     def arrived(self, data: bytes | None) -> None:
         """Take in what the other end has sent; None is its end."""
-        if self._open and self._broken is None:
+        if self._open and not self._broken:
             if data is None:
                 self._ended = True
             elif not self._deaf:
@@ -222,22 +222,19 @@ class StreamSocket(Endpoint):
         elif data is not None:
             self._reset_other_end()
 
-    def _check_unbroken(self) -> None:
-        if self._broken is not None:
-            raise failure(self._broken)
-
     def fail_with_reset(self) -> None:
         """Be told that the connection was reset."""
-        self.fail(errno.ECONNRESET)
+        # The other end has said goodbye before: so it is a mistake to send more.
+        self.fail(errno.EPIPE if self._ended else errno.ECONNRESET)
 
     def fail(self, number: int) -> None:
         """Be broken, with the system's number of the error."""
         self.network.connections.pop(self, None)
         if self._outgoing is not None:
             self._outgoing.stop()
-        if self._open and self._broken is None:
-            self._broken = number
-            self._buffer.clear()
+        if self._open and not self._broken:
+            self._broken = True
+            self._error = number
             self.wake_reader()
             self.wake_writer()
 
@@ -249,7 +246,7 @@ class StreamSocket(Endpoint):
                 waiting._reset_other_end()
                 waiting.fail_with_reset()
                 waiting.close()
-        elif self._outgoing is not None and self._broken is None:
+        elif self._outgoing is not None and not self._broken:
             if self._buffer:
                 # Something was never read: the other end is to know that it did not get through.
                 self._reset_other_end()

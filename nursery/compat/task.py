@@ -16,10 +16,11 @@ import asyncio
 import itertools
 import sys
 import weakref
-from asyncio import base_futures, base_tasks, coroutines, format_helpers, futures
+from asyncio import base_tasks, coroutines, futures
 from asyncio import tasks as stdlib_tasks
-from collections.abc import Callable, Coroutine, Generator
-from contextvars import Context, copy_context
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from reprlib import recursive_repr
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -28,15 +29,13 @@ from ..kernel.errors import Cancelled
 from ..kernel.nursery import Nursery
 from ..kernel.runner import Runner
 from ..kernel.task import Task as KernelTask
+from ..kernel.traps import BUDGET
 from .cancellation import CancellableTask, abort_await
-from .events import Handle
+from .promise import CANCELLED, FINISHED, PENDING, Promise
+from .rare import leave_unset
 
 if TYPE_CHECKING:
-    from .loop.state import LoopState
-
-PENDING: Final = "PENDING"
-CANCELLED: Final = "CANCELLED"
-FINISHED: Final = "FINISHED"
+    pass
 
 task_number: Final = itertools.count(1).__next__
 
@@ -75,10 +74,10 @@ class Wakeup:
     __call__ = wake
 
     def __repr__(self) -> str:
-        return f"<Wakeup {self.task!r}>"
+        return f"<wakes {self.task.name!r}>"
 
 
-class Task(CancellableTask):
+class Task(CancellableTask, Promise):
     """An asyncio task on the kernel: what `loop.create_task` returns.
 
     `isinstance(task, asyncio.Task)` and `asyncio.isfuture(task)` hold.
@@ -89,22 +88,19 @@ class Task(CancellableTask):
     __slots__ = (
         "_asyncio_future_blocking",
         "_callbacks",
-        "_cancelled_exc",
-        "_exception",
-        "_exception_tb",
+        "_failure",
+        "_failure_traceback",
         "_log_destroy_pending",
         "_log_traceback",
-        "_loop",
         "_result",
         "_source_traceback",
         "_state",
         "_wakeup",
     )
 
-    _loop: LoopState
-
-    # flat: once for every task
-    def __init__(
+    # flat: once for every task; the kernel's own slots are set here as well, a call of its __init__ costs 60 ns
+    # (tests/compat/test_task.py looks for each of them)
+    def __init__(  # the kernel's
         self,
         runner: Runner,
         coro: Coroutine[Any, Any, object],
@@ -112,28 +108,38 @@ class Task(CancellableTask):
         nursery: Nursery | None,
         name: object,
     ) -> None:
-        KernelTask.__init__(self, runner, coro, context, nursery, name)
-        self._loop = loop = runner.locals[LOOP]()  # type: ignore[operator]  # what the loop put there
+        self.runner = runner
+        self.coro = coro
+        self.send = coro.send
+        self.context = context
+        self.run = context.run
+        self.parent_nursery = nursery
+        self.scope = None if nursery is None else nursery.cancel_scope
+        self._name = name
+        self.alert = False
+        self.abort = None
+        self.outcome = None
+        self.budget = BUDGET
+        self.ended = False
+        self.ki_protected = False
+        self.eventual_parent_nursery = None
+        self._nurseries = None
+        self.custom_sleep_data = None
+        self.breaks = None
+        self.delivered = 0
+        self.count = None
         self.awaits = None
         self.resends = False
         self._must_cancel = False
         self._num_cancels = 0
-        self._cancel_message: object = None
-        self._asked = None
         self._state = PENDING
-        self._result: Any = None
-        self._exception: BaseException | None = None
-        self._callbacks: list[tuple[Callable[[Any], object], Context]] | None = None
+        self._callbacks = None
         self._asyncio_future_blocking = False
         self._wakeup: Wakeup | None = None
-        self._log_traceback = False
         self._log_destroy_pending = True
-        self._cancelled_exc: BaseException | None = None
-        self._source_traceback = format_helpers.extract_stack() if loop._debug else None
-        if OWNED:
-            _register(self)
-        else:
-            _register(weakref.ref(self))
+        # What it raised, or the cancellation that ended it.
+        self._failure = None
+        _register(self if OWNED else weakref.ref(self))
 
     if not TYPE_CHECKING:
 
@@ -164,10 +170,6 @@ class Task(CancellableTask):
         self._name = str(value)
 
     # The parts
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop that the task runs on."""
-        return self._loop
 
     def get_coro(self) -> Coroutine[Any, Any, Any]:
         """Return the coroutine."""
@@ -201,38 +203,6 @@ class Task(CancellableTask):
 
     # The result
 
-    def done(self) -> bool:
-        """Return whether the task has ended."""
-        return self._state is not PENDING
-
-    def cancelled(self) -> bool:
-        """Return whether the task has ended by a cancellation."""
-        return self._state is CANCELLED
-
-    def result(self) -> Any:
-        """Return what the coroutine returned, or raise what it raised."""
-        if self._state is FINISHED:
-            error = self._exception
-            if error is None:
-                return self._result
-            self._log_traceback = False
-            try:
-                raise error.with_traceback(self._exception_tb)
-            finally:
-                del error
-        if self._state is CANCELLED:
-            raise self._make_cancelled_error()
-        raise asyncio.InvalidStateError("Result is not set.")
-
-    def exception(self) -> BaseException | None:
-        """Return what the coroutine raised, None if it returned."""
-        if self._state is CANCELLED:
-            raise self._make_cancelled_error()
-        if self._state is PENDING:
-            raise asyncio.InvalidStateError("Exception is not set.")
-        self._log_traceback = False
-        return self._exception
-
     def set_result(self, result: object) -> None:
         """Raise RuntimeError: a task gets its result from its coroutine."""
         raise RuntimeError("Task does not support set_result operation")
@@ -241,31 +211,12 @@ class Task(CancellableTask):
         """Raise RuntimeError: a task gets its exception from its coroutine."""
         raise RuntimeError("Task does not support set_exception operation")
 
-    def _make_cancelled_error(self) -> asyncio.CancelledError:
-        error, self._cancelled_exc = self._cancelled_exc, None
-        # A scope's exception belongs to the task inside that scope, not to whoever awaits the task.
-        if isinstance(error, asyncio.CancelledError) and not isinstance(error, Cancelled):
-            return error
-        message = self._cancel_message
-        return asyncio.CancelledError() if message is None else asyncio.CancelledError(message)
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        if self._state is PENDING:
-            self._asyncio_future_blocking = True
-            yield self
-            if self._state is PENDING:
-                raise RuntimeError("await wasn't used with future")
-        return self.result()
-
-    __iter__ = __await__
-
     # Cancellation: see cancellation.py
 
     def cancel(self, msg: object = None) -> bool:
         """Ask the task to end by raising CancelledError in it, once; return False if it has ended already."""
         if self._state is not PENDING:
             return False
-        self._log_traceback = False
         self.request_cancel(msg)
         return True
 
@@ -276,45 +227,6 @@ class Task(CancellableTask):
     def cancelling(self) -> int:
         """Return how many requests have not been taken back."""
         return self._num_cancels
-
-    # Callbacks
-
-    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
-        """Have `fn(task)` called soon after the end, in `context` or a copy of the current one."""
-        if self._state is not PENDING:
-            self._loop.call_soon(fn, self, context=context)
-            return
-        pair = (fn, copy_context() if context is None else context)
-        if self._callbacks is None:
-            self._callbacks = [pair]
-        else:
-            self._callbacks.append(pair)
-
-    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
-        """Remove every registration of `fn` and return how many there were."""
-        if self._callbacks is None:
-            return 0
-        left = [pair for pair in self._callbacks if pair[0] != fn]
-        removed = len(self._callbacks) - len(left)
-        self._callbacks = left or None
-        return removed
-
-    # flat: once for every task
-    def _schedule_callbacks(self) -> None:
-        callbacks, self._callbacks = self._callbacks, None
-        if callbacks is None:
-            return
-        loop = self._loop
-        append = self.runner.queue.append
-        this: object = self
-        for fn, context in callbacks:
-            if type(fn) is Wakeup:
-                waiter = fn.task
-                if waiter.awaits is this and waiter.abort is abort_await:
-                    waiter.abort = None
-                    append(waiter)
-            else:
-                append(Handle(fn, (self,), loop, context))
 
     # Ending: called by the loop
 
@@ -328,9 +240,20 @@ class Task(CancellableTask):
         else:
             self._result = value
             self._state = FINISHED
-        self._wakeup = None
-        _unregister(self if OWNED else weakref.ref(self))
-        KernelTask.returned(self, value)
+        if OWNED:
+            _unregister(self)
+        else:
+            _unregister(weakref.ref(self))
+        nursery = self.parent_nursery
+        if nursery is None or self._nurseries or self.breaks is not None or self.scope is not nursery.cancel_scope:
+            KernelTask.returned(self, value)
+        else:
+            # What the kernel's does, without the call: 60 ns.
+            self.ended = True
+            children = nursery._children
+            del children[self]
+            if not children and not nursery._body_running:
+                nursery.check_closed()
         if self._callbacks is not None:
             self._schedule_callbacks()
 
@@ -339,22 +262,20 @@ class Task(CancellableTask):
         of_root_group = self.parent_nursery is self._loop.root_group
         leave_loop = False
         passed_on: BaseException | None = None if of_root_group else error
+        self._failure = error
         if isinstance(error, asyncio.CancelledError):
             self._state = CANCELLED
-            self._cancelled_exc = error
             if not isinstance(error, Cancelled):
                 passed_on = None
         else:
             self._state = FINISHED
-            self._exception = error
-            self._exception_tb = error.__traceback__
+            self._failure_traceback = error.__traceback__
             if of_root_group:
                 leave_loop = isinstance(error, (SystemExit, KeyboardInterrupt))
                 self._log_traceback = True
                 # From now on this object looks at its end whether anybody has asked for the error.
                 _set_type(self, UnretrievedTask)
         self._must_cancel = False
-        self._wakeup = None
         _unregister(self if OWNED else weakref.ref(self))
         try:
             self._end(None, passed_on)
@@ -377,6 +298,7 @@ class Task(CancellableTask):
 
     # Looks
 
+    @recursive_repr()
     def __repr__(self) -> str:
         state = "cancelling" if self._num_cancels and self._state is PENDING else self._state.lower()
         parts = [state, f"name={self.name!r}"]
@@ -385,53 +307,53 @@ class Task(CancellableTask):
         if self.awaits is not None and self._state is PENDING:
             parts.append(f"wait_for={self.awaits!r}")
         if self._callbacks:
-            callbacks: Any = self._callbacks
-            parts.append(base_futures._format_callbacks(callbacks))
+            parts.append(self._describe_callbacks())
         if self._state is FINISHED:
-            parts.append(f"result={self._result!r}" if self._exception is None else f"exception={self._exception!r}")
+            parts.append(self._describe_end())
         if self._source_traceback:
             parts.append(f"created at {self._source_traceback[-1][0]}:{self._source_traceback[-1][1]}")
         return f"<Task {' '.join(parts)}>"
-
-    if not TYPE_CHECKING:
-
-        def __class_getitem__(cls, item: object) -> object:
-            return cls
 
 
 class UnretrievedTask(Task):
     """What a failed task of the root group becomes, so that an error nobody asked for is reported.
 
     A `__del__` on every task would cost each of them a Python call (140 of 340 ns for making and dropping the bare
-    object); so only a task that failed gets one, by a change of its type.  tests/compat/test_tasks.py guards it.
+    object); so only a task that failed gets one, by a change of its type.  tests/compat/test_task.py guards it.
     """
 
     __slots__ = ()
 
     def __del__(self) -> None:
-        if not self._log_traceback:
-            return
-        context: dict[str, Any] = {
-            "message": "Task exception was never retrieved",
-            "exception": self._exception,
-            "future": self,
-        }
-        if self._source_traceback:
-            context["source_traceback"] = self._source_traceback
-        self._loop.call_exception_handler(context)
+        self.report_unretrieved("Task")
 
+
+leave_unset(
+    Task,
+    _failure_traceback=None,
+    _log_traceback=False,
+    _source_traceback=None,
+)
 
 _set_type: Final[Callable[[object, type], None]] = object.__dict__["__class__"].__set__
-
-# The key under which a run keeps a weak reference to its loop.
-LOOP: Final = object()
-
 
 # flat: once for every await of a future
 def await_future(task: KernelTask, yielded: Any) -> None:
     """Let a task that yielded a future wait for it: the kernel's door for what it does not know."""
     if type(task) is not Task:
         foreign.reject_foreign(task, yielded)
+        return
+    if isinstance(yielded, Promise) and yielded.runner is task.runner and yielded is not task:
+        # The batch does this in line, the traced one comes here.
+        if not yielded._asyncio_future_blocking and _is_misuse(task, yielded):
+            return
+        yielded._asyncio_future_blocking = False
+        awaited: Any = yielded
+        task.awaits = awaited
+        task.abort = abort_await
+        yielded.tell(task)
+        if task.alert:
+            task.deliver()
         return
     try:
         proper = yielded._asyncio_future_blocking is True and yielded._loop is task._loop and yielded is not task
@@ -445,13 +367,7 @@ def await_future(task: KernelTask, yielded: Any) -> None:
         task._wakeup = wakeup = Wakeup(task)
     task.awaits = yielded
     task.abort = abort_await
-    if type(yielded) is Task and yielded._state is PENDING:
-        if yielded._callbacks is None:
-            yielded._callbacks = [(wakeup, task.context)]
-        else:
-            yielded._callbacks.append((wakeup, task.context))
-    else:
-        yielded.add_done_callback(wakeup, context=task.context)
+    yielded.add_done_callback(wakeup, context=task.context)
     if task.alert:
         task.deliver()
 

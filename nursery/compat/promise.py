@@ -1,0 +1,202 @@
+"""What our tasks wait for and are woken by directly: our tasks and our futures.
+
+Invariant: a promise is PENDING, and then FINISHED or CANCELLED for good.  `_callbacks` lists, in order of registration,
+who is told of the end: with a context, a callback, which gets a handle in the run queue; without one, somebody of our
+own.  That is a task, which is put into the queue itself, or an object whose `ended(promise)` is called at the end at
+once; so `gather` counts, without a turn in between.
+
+What ended with an error nobody asks about is reported when the object goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import base_futures
+from collections.abc import Callable, Generator
+from contextvars import Context, copy_context
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from ..kernel.errors import Cancelled
+from .cancellation import CancellableTask, abort_await
+from .events import SoonHandle
+
+if TYPE_CHECKING:
+    from ..kernel.runner import Runner
+    from .loop.state import LoopState
+
+PENDING: Final = "PENDING"
+CANCELLED: Final = "CANCELLED"
+FINISHED: Final = "FINISHED"
+
+# The key under which a run keeps a reference to its loop.
+LOOP: Final = object()
+
+
+class Promise:
+    """The part that tasks and futures share; each has the slots that are named here."""
+
+    if not TYPE_CHECKING:
+        # mypy takes it that nothing below can be assigned then.
+        __slots__ = ()
+
+    runner: Runner
+    _state: str
+    _asyncio_future_blocking: bool
+    _callbacks: list[tuple[Any, Context | None]] | None
+    # What it ended with, an error or a cancellation.
+    _failure: BaseException | None
+    # Unset until it ends with a value.
+    _result: Any
+    _failure_traceback: TracebackType | None
+    _log_traceback: bool
+    _source_traceback: Any
+    _cancel_message: object
+
+    @property
+    def _loop(self) -> LoopState:
+        return self.runner.locals[LOOP]()  # type: ignore[operator, no-any-return]  # what the loop put there
+
+    @property
+    def _exception(self) -> BaseException | None:
+        return self._failure if self._state is FINISHED else None
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop it belongs to."""
+        return self._loop
+
+    # The result
+
+    def done(self) -> bool:
+        """Return whether it has ended."""
+        return self._state is not PENDING
+
+    def cancelled(self) -> bool:
+        """Return whether it has ended by a cancellation."""
+        return self._state is CANCELLED
+
+    def result(self) -> Any:
+        """Return the value, or raise the error, with which it ended; InvalidStateError before."""
+        if self._state is FINISHED:
+            error = self._failure
+            if error is None:
+                return self._result
+            self._log_traceback = False
+            try:
+                raise error.with_traceback(self._failure_traceback)
+            finally:
+                # The error's traceback holds this frame.
+                del error
+        if self._state is CANCELLED:
+            raise self._make_cancelled_error()
+        raise asyncio.InvalidStateError("Result is not set.")
+
+    def exception(self) -> BaseException | None:
+        """Return the error with which it ended, None if it was a value; InvalidStateError before."""
+        if self._state is CANCELLED:
+            raise self._make_cancelled_error()
+        if self._state is PENDING:
+            raise asyncio.InvalidStateError("Exception is not set.")
+        self._log_traceback = False
+        return self._failure
+
+    def _make_cancelled_error(self) -> asyncio.CancelledError:
+        error, self._failure = self._failure, None
+        # A scope's exception belongs to the task inside that scope, not to whoever awaits the task.
+        if isinstance(error, asyncio.CancelledError) and not isinstance(error, Cancelled):
+            return error
+        message = self._cancel_message
+        return asyncio.CancelledError() if message is None else asyncio.CancelledError(message)
+
+    # flat: once for every await
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self._state is PENDING:
+            self._asyncio_future_blocking = True
+            yield self
+            if self._state is PENDING:
+                raise RuntimeError("await wasn't used with future")
+        if self._state is FINISHED and self._failure is None:
+            return self._result
+        return self.result()
+
+    __iter__ = __await__
+
+    # Who is told
+
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: Context | None = None) -> None:
+        """Have `fn(this)` called soon after the end, in `context` or a copy of the current one."""
+        if self._state is not PENDING:
+            self._loop.call_soon(fn, self, context=context)
+            return
+        pair = (fn, copy_context() if context is None else context)
+        if self._callbacks is None:
+            self._callbacks = [pair]
+        else:
+            self._callbacks.append(pair)
+
+    def tell(self, waiter: Any) -> None:
+        """Wake the task `waiter` at the end, or call its `ended(this)`; only while pending."""
+        pair = (waiter, None)
+        if self._callbacks is None:
+            self._callbacks = [pair]
+        else:
+            self._callbacks.append(pair)
+
+    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
+        """Remove every registration of `fn` and return how many there were."""
+        if self._callbacks is None:
+            return 0
+        left = [pair for pair in self._callbacks if pair[0] != fn]
+        removed = len(self._callbacks) - len(left)
+        self._callbacks = left or None
+        return removed
+
+    # flat: once for every promise that somebody waits for
+    def _schedule_callbacks(self) -> None:
+        callbacks, self._callbacks = self._callbacks, None
+        if callbacks is None:
+            return
+        this: Any = self
+        append = self.runner.queue.append
+        for fn, context in callbacks:
+            if context is not None:
+                handle = SoonHandle()
+                handle._context = context
+                handle._loop = self._loop
+                handle._callback = fn
+                handle._args = (this,)
+                append(handle)
+            elif isinstance(fn, CancellableTask):
+                if fn.awaits is this and fn.abort is abort_await:
+                    fn.abort = None
+                    append(fn)
+            else:
+                fn.ended(this)
+
+    def _describe_callbacks(self) -> str:
+        shown: Any = [
+            (fn if context is not None else f"<wakes {fn.name!r}>" if isinstance(fn, CancellableTask) else fn, context)
+            for fn, context in self._callbacks or ()
+        ]
+        return base_futures._format_callbacks(shown)
+
+    def _describe_end(self) -> str:
+        return f"result={self._result!r}" if self._failure is None else f"exception={self._failure!r}"
+
+    def report_unretrieved(self, kind: str) -> None:
+        """Tell the loop's exception handler of an error that nobody has asked for, if that is so."""
+        if not self._log_traceback:
+            return
+        context: dict[str, Any] = {
+            "message": f"{kind} exception was never retrieved",
+            "exception": self._failure,
+            "future": self,
+        }
+        if self._source_traceback:
+            context["source_traceback"] = self._source_traceback
+        self._loop.call_exception_handler(context)
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, item: object) -> object:
+            return cls

@@ -1,0 +1,234 @@
+"""The loops that the interpreter's tests of asyncio make, exchanged for ours.
+
+Invariant: whatever name a test makes its loop by, it gets one of ours: a policy's loop, asyncio.SelectorEventLoop with
+any selector, asyncio.BaseEventLoop, and the loop of `test.test_asyncio.utils` whose time a generator moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import unittest
+from asyncio import base_events, events, tasks, unix_events
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from types import ModuleType
+from typing import Any
+
+from nursery import compat
+from nursery.compat.loop import EventLoop, batch, errors, running
+from nursery.compat.loop.running import digest
+from nursery.kernel.clock import Clock
+from nursery.kernel.loop import NOT_IDLE, run_batch
+
+# Timers that are due within this many seconds are due: the tests add up fractions.
+RESOLUTION = 1e-9
+
+
+class AnySelectorEventLoop(EventLoop):
+    """Our loop under the name of asyncio.SelectorEventLoop: it takes a selector, and needs none."""
+
+    def __init__(self, selector: object = None) -> None:
+        close = getattr(selector, "close", None)
+        if close is not None:
+            close()
+        super().__init__()
+
+
+class HandClock(Clock):
+    """A clock that stands still until somebody sets it."""
+
+    def __init__(self) -> None:
+        self.time: float = 0
+
+    def start_clock(self) -> None:
+        """Do nothing: it goes by hand."""
+
+    def current_time(self) -> float:
+        return self.time
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        return 0.0
+
+
+class TestLoop(EventLoop):
+    """Our loop, with its time moved by a generator: `when = yield seconds` after each turn that set a timer."""
+
+    def __init__(self, gen: Callable[[], Generator[float | None, float, None]] | None = None) -> None:
+        self._hand = HandClock()
+        super().__init__(self._hand)
+        self._check_on_close = gen is not None
+        self._gen = _no_time() if gen is None else gen()
+        next(self._gen)
+        self._set: list[float] = []
+        # One turn at a time.
+        self.runner.debug = True
+
+    @property
+    def _time(self) -> float:
+        return self._hand.time
+
+    def advance_time(self, advance: float | None) -> None:
+        """Move the time forward."""
+        if advance:
+            self._hand.time += advance
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+        handle = super().call_later(delay, callback, *args, context=context)
+        self._set.append(handle.when())
+        return handle
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+        handle = super().call_at(when, callback, *args, context=context)
+        self._set.append(when)
+        return handle
+
+    def _drive(self) -> None:
+        while True:
+            self._turn()
+            if self._stopping:
+                break
+
+    def _turn(self) -> None:
+        runner = self.runner
+        digest(runner, runner.io.fetch(0.0), 0.0, NOT_IDLE)
+        runner.deadlines.expire(self._hand.time + RESOLUTION)
+        run_batch(runner)
+        for when in self._set:
+            self.advance_time(self._gen.send(when))
+        self._set = []
+
+    def _run_once(self) -> None:
+        with self._inside():
+            self._turn()
+
+    def close(self) -> None:
+        super().close()
+        if self._check_on_close:
+            self._check_on_close = False
+            try:
+                self._gen.send(0)
+            except StopIteration:
+                pass
+            else:
+                raise AssertionError("Time generator is not finished")
+
+
+def _no_time() -> Generator[float | None, float, None]:
+    yield None
+
+
+class OurNames:
+    """A module with some of its names exchanged."""
+
+    def __init__(self, module: ModuleType, **exchanged: object) -> None:
+        self.__dict__.update(exchanged)
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+class ForwardedLogger:
+    """Stands where our loop has asyncio's logger, so that a test may put a mock into `asyncio.base_events`."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(base_events.logger, name)  # type: ignore[attr-defined]  # not in typeshed
+
+
+def exchange_loops() -> None:
+    """Let every name in asyncio that makes a loop make ours."""
+    for module in (asyncio, unix_events):
+        for name in ("SelectorEventLoop", "_UnixSelectorEventLoop", "EventLoop"):
+            if hasattr(module, name):
+                setattr(module, name, AnySelectorEventLoop)
+    for policy in ("_UnixDefaultEventLoopPolicy", "DefaultEventLoopPolicy"):
+        if hasattr(unix_events, policy):
+            getattr(unix_events, policy)._loop_factory = AnySelectorEventLoop
+    asyncio.BaseEventLoop = EventLoop  # type: ignore[misc, assignment]  # that is the purpose
+    if not hasattr(events, "get_event_loop_policy") and not hasattr(events, "_get_event_loop_policy"):
+        asyncio.new_event_loop = events.new_event_loop = AnySelectorEventLoop
+    errors.logger = ForwardedLogger()  # type: ignore[assignment]  # see there
+
+
+def exchange_names(module: ModuleType, *, facade: bool) -> None:
+    """Exchange what a test module has imported of asyncio."""
+    if module.__name__.endswith(".test_base_events"):
+        vars(module)["base_events"] = OurNames(base_events, BaseEventLoop=EventLoop)
+    if facade:
+        for holder in (module, unittest.async_case):
+            for name, value in list(vars(holder).items()):
+                if value is asyncio:
+                    setattr(holder, name, compat)
+                elif isinstance(value, ModuleType) and value.__name__.startswith("asyncio."):
+                    ours = getattr(compat, value.__name__.rpartition(".")[2], value)
+                    setattr(holder, name, ours)
+
+
+# The kernel's task, in the place of the classes that the tests take
+
+
+def make_kernel_task(
+    coro: Coroutine[Any, Any, Any],
+    *,
+    loop: asyncio.AbstractEventLoop | None = None,
+    name: str | None = None,
+    context: Context | None = None,
+    **options: Any,
+) -> Any:
+    """Make a task as `asyncio.Task(coro, loop=loop)` does, but the kernel's."""
+    ours: Any = asyncio.get_event_loop() if loop is None else loop
+    if options.pop("eager_start", False):
+        return asyncio.Task(coro, loop=loop, name=name, context=context, eager_start=True)  # type: ignore[call-arg]  # 3.12
+    factory, ours._task_factory = ours._task_factory, None
+    try:
+        return ours.create_task(coro, name=name, context=context)
+    finally:
+        ours._task_factory = factory
+
+
+class _KernelTaskType(type):
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        return make_kernel_task(*args, **options)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, asyncio.Task)
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(compat.task.Task, name)
+
+
+class KernelTask(metaclass=_KernelTaskType):
+    """Stands for the class of the kernel's tasks."""
+
+
+def add_kernel_tests(module: ModuleType, case: type) -> None:
+    """Add classes to a module that run its tests of tasks on the kernel's task as well."""
+    name = module.__name__.rpartition(".")[2]
+    added: dict[str, type] = {}
+    if name == "test_tasks":
+        bases = (vars(module)["BaseTaskTests"], case)
+        added["KernelTask_CFuture_Tests"] = type(
+            "KernelTask_CFuture_Tests", bases, {"Task": KernelTask, "Future": asyncio.Future}
+        )
+        py_future = asyncio.futures._PyFuture  # type: ignore[attr-defined]  # not in typeshed
+        added["KernelTask_PyFuture_Tests"] = type(
+            "KernelTask_PyFuture_Tests", bases, {"Task": KernelTask, "Future": py_future}
+        )
+    elif name == "test_futures2":
+        base = vars(module).get("FutureTests")
+        if base is not None:
+            added["KernelFutureTests"] = type(
+                "KernelFutureTests", (base, unittest.IsolatedAsyncioTestCase), {"cls": KernelTask}
+            )
+    elif name == "test_eager_task_factory":
+        base = vars(module)["BaseNonEagerTaskFactoryTests"]
+        added["NonEagerKernelTaskTests"] = type("NonEagerKernelTaskTests", (base, case), {"Task": KernelTask})
+    for cls in added.values():
+        cls.__module__ = module.__name__
+    vars(module).update(added)
+
+
+__all__ = ["add_kernel_tests", "exchange_loops", "exchange_names"]
+
+_ = (os, tasks, batch, running)

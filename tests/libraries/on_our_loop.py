@@ -1,0 +1,77 @@
+"""How a test of the matrix runs: an async function on our loop, with an end, and with nothing reported behind its back.
+
+Invariant: a test fails if the loop's exception handler was called in it and the test did not expect that.
+
+NURSERY_LIBRARIES_LOOP=asyncio (or uvloop) runs the tests on that loop instead, as far as they are pure asyncio: so one
+sees whether it is our loop or the library that is at fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, ParamSpec
+
+import pytest
+
+from nursery import compat
+
+P = ParamSpec("P")
+
+OTHER_LOOP: Final = os.environ.get("NURSERY_LIBRARIES_LOOP")
+
+# Seconds after which a test is taken for hanging; far more than any needs.
+PATIENCE: Final = 20
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    if OTHER_LOOP is None:
+        return compat.new_event_loop()
+    if OTHER_LOOP == "uvloop":
+        import uvloop
+
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop
+    return asyncio.new_event_loop()
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run an async function on the loop under test."""
+    reports: list[str] = []
+
+    def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        reports.append(f"{context['message']}: {context.get('exception')!r}")
+        loop.default_exception_handler(context)
+
+    async def guarded() -> None:
+        asyncio.get_running_loop().set_exception_handler(report)
+        async with asyncio.timeout(PATIENCE):
+            await main()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(guarded())
+    assert not reports, "the loop's exception handler was told"
+
+
+def asyncio_test(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """A test in the asyncio dialect alone."""
+
+    @functools.wraps(test)
+    def running(*args: P.args, **kwargs: P.kwargs) -> None:
+        run(functools.partial(test, *args, **kwargs))
+
+    return running
+
+
+def mixed_test(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """A test in both dialects: it runs on our loop alone."""
+
+    @functools.wraps(test)
+    def running(*args: P.args, **kwargs: P.kwargs) -> None:
+        if OTHER_LOOP is not None:
+            pytest.skip(f"native code does not run on {OTHER_LOOP}")
+        run(functools.partial(test, *args, **kwargs))
+
+    return running

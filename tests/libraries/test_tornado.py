@@ -1,0 +1,238 @@
+"""tornado: its IOLoop wraps the running loop; server, client, websockets and streams on it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import tornado.gen
+import tornado.httpclient
+import tornado.httpserver
+import tornado.ioloop
+import tornado.iostream
+import tornado.netutil
+import tornado.queues
+import tornado.tcpclient
+import tornado.tcpserver
+import tornado.web
+import tornado.websocket
+
+import nursery
+from nursery import compat
+from tests.libraries.certificates import Certificates
+from tests.libraries.foreign_http import ForeignServer, fetch
+from tests.libraries.on_our_loop import OTHER_LOOP, asyncio_test, mixed_test
+
+
+class Hello(tornado.web.RequestHandler):
+    async def get(self) -> None:
+        await asyncio.sleep(0)
+        self.write(f"hello from {self.request.path}")
+
+
+@contextmanager
+def serving(
+    pages: dict[str, type[tornado.web.RequestHandler]], tls: Certificates | None = None
+) -> Iterator[str]:
+    """Serve the pages on a free port; gives the address without its scheme."""
+    app = tornado.web.Application(list(pages.items()))
+    server = tornado.httpserver.HTTPServer(app, ssl_options=None if tls is None else tls.server)
+    sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    try:
+        yield f"127.0.0.1:{sockets[0].getsockname()[1]}"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def client(**options: object) -> Iterator[tornado.httpclient.AsyncHTTPClient]:
+    made = tornado.httpclient.AsyncHTTPClient(force_instance=True, **options)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+async def text(http: tornado.httpclient.AsyncHTTPClient, url: str, **options: object) -> str:
+    body: bytes = (await http.fetch(url, **options)).body
+    return body.decode()
+
+
+@asyncio_test
+async def test_a_client_talks_to_a_foreign_server(foreign_server: ForeignServer) -> None:
+    with client() as http:
+        for path in ("/one", "/two"):
+            assert await text(http, foreign_server.url + path) == f"hello from {path}"
+
+
+@asyncio_test
+async def test_a_server_answers_a_foreign_client() -> None:
+    with serving({"/page": Hello}) as address:
+        assert await asyncio.to_thread(fetch, int(address.rpartition(":")[2]), "/page") == b"hello from /page"
+
+
+@asyncio_test
+async def test_tls(certificates: Certificates) -> None:
+    with serving({"/page": Hello}, certificates) as address, client() as http:
+        assert await text(http, f"https://{address}/page", ssl_options=certificates.client) == "hello from /page"
+
+
+@asyncio_test
+async def test_a_websocket() -> None:
+    class Shout(tornado.websocket.WebSocketHandler):
+        async def on_message(self, message: str | bytes) -> None:
+            assert isinstance(message, str)
+            await self.write_message(message.upper())
+
+    with serving({"/": Shout}) as address:
+        connection = await tornado.websocket.websocket_connect(f"ws://{address}/")
+        await connection.write_message("hello")
+        assert await connection.read_message() == "HELLO"
+        connection.close()
+        assert await connection.read_message() is None
+
+
+@asyncio_test
+async def test_streams_read_and_write_through_add_reader() -> None:
+    class Echo(tornado.tcpserver.TCPServer):
+        async def handle_stream(self, stream: tornado.iostream.IOStream, address: object) -> None:
+            try:
+                while True:
+                    await stream.write(await stream.read_until(b"\n"))
+            except tornado.iostream.StreamClosedError:
+                pass
+
+    body = bytes(1_000_000) + b"\n"
+    server = Echo()
+    [sock] = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    server.add_socket(sock)
+    stream = await tornado.tcpclient.TCPClient().connect("127.0.0.1", sock.getsockname()[1])
+    written = stream.write(body)
+    assert await stream.read_until(b"\n") == body
+    await written
+    stream.close()
+    server.stop()
+
+
+@asyncio_test
+async def test_callbacks_and_timers_of_the_ioloop() -> None:
+    ticks: list[float] = []
+    enough = asyncio.Event()
+
+    def tick() -> None:
+        ticks.append(loop.time())
+        if len(ticks) == 3:
+            enough.set()
+
+    loop = tornado.ioloop.IOLoop.current()
+    periodic = tornado.ioloop.PeriodicCallback(tick, 1)
+    periodic.start()
+    await enough.wait()
+    periodic.stop()
+    called = asyncio.Event()
+    loop.add_callback(called.set)
+    await called.wait()
+    with pytest.raises(tornado.gen.TimeoutError):
+        await tornado.gen.with_timeout(datetime.timedelta(milliseconds=5), asyncio.Event().wait())
+    assert await loop.run_in_executor(None, sum, [1, 2]) == 3
+
+
+@pytest.mark.skipif(OTHER_LOOP is not None, reason="about how our loop is made")
+def test_an_ioloop_of_its_own_makes_and_ends_our_loop() -> None:
+    loop = tornado.ioloop.IOLoop(asyncio_loop=compat.new_event_loop(), make_current=False)
+
+    async def main() -> int:
+        await tornado.gen.sleep(0.001)
+        with nursery.move_on_after(0.001):
+            await nursery.sleep_forever()
+        return 7
+
+    assert loop.run_sync(main) == 7
+    loop.close(all_fds=True)
+
+
+@asyncio_test
+async def test_cancel_ends_a_fetch_and_the_client_goes_on(foreign_server: ForeignServer) -> None:
+    with client(max_clients=1) as http:
+        # tornado's client has no cancellation of its own: the fetch goes on until its time limit.
+        request = asyncio.create_task(text(http, f"{foreign_server.url}/slow", request_timeout=0.1))
+        await asyncio.to_thread(foreign_server.server.slow_requests.acquire)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        assert await text(http, f"{foreign_server.url}/next") == "hello from /next"
+
+
+@mixed_test
+async def test_a_scope_ends_a_fetch_and_the_client_goes_on(foreign_server: ForeignServer) -> None:
+    with client(max_clients=1) as http:
+        with nursery.move_on_after(0.02) as scope:
+            await text(http, f"{foreign_server.url}/slow", request_timeout=0.1)
+        assert scope.cancelled_caught
+        assert await text(http, f"{foreign_server.url}/next") == "hello from /next"
+
+
+@mixed_test
+async def test_a_scope_ends_a_read_of_a_stream_and_the_stream_goes_on() -> None:
+    class Late(tornado.tcpserver.TCPServer):
+        async def handle_stream(self, stream: tornado.iostream.IOStream, address: object) -> None:
+            await stream.write(b"first\n")
+            await stream.read_until(b"\n")
+            await stream.write(b"second\n")
+
+    server = Late()
+    [sock] = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    server.add_socket(sock)
+    stream = await tornado.tcpclient.TCPClient().connect("127.0.0.1", sock.getsockname()[1])
+    assert await stream.read_until(b"\n") == b"first\n"
+    queue: tornado.queues.Queue[int] = tornado.queues.Queue()
+    with nursery.move_on_after(0.01) as scope:
+        await queue.get()
+    assert scope.cancelled_caught
+    await stream.write(b"go on\n")
+    assert await stream.read_until(b"\n") == b"second\n"
+    stream.close()
+    server.stop()
+
+
+@mixed_test
+async def test_a_handler_opens_a_nursery() -> None:
+    class Squares(tornado.web.RequestHandler):
+        async def get(self) -> None:
+            sender, receiver = nursery.open_memory_channel[int](0)
+
+            async def work(number: int, results: nursery.MemorySendChannel[int]) -> None:
+                async with results:
+                    await nursery.sleep(0.001)
+                    await results.send(number * number)
+
+            async with nursery.open_nursery() as workers:
+                async with sender:
+                    for number in range(5):
+                        workers.start_soon(work, number, sender.clone())
+                squares = sorted([square async for square in receiver])
+            with nursery.move_on_after(0.01) as scope:
+                await tornado.gen.sleep(10)
+            self.write({"squares": squares, "gave up": scope.cancelled_caught})
+
+    with serving({"/": Squares}) as address, client() as http:
+        for _ in range(2):
+            assert await text(http, f"http://{address}/") == '{"squares": [0, 1, 4, 9, 16], "gave up": true}'
+
+
+@mixed_test
+async def test_children_of_a_nursery_share_a_client(foreign_server: ForeignServer) -> None:
+    said: list[str] = []
+
+    async def child(number: int) -> None:
+        said.append(await text(http, f"{foreign_server.url}/{number}"))
+
+    with client(max_clients=3) as http:
+        async with nursery.open_nursery() as children:
+            for number in range(10):
+                children.start_soon(child, number)
+    assert sorted(said) == [f"hello from /{number}" for number in range(10)]
