@@ -419,7 +419,7 @@ class TestRun:
         test_task = current_task()
         task = start_task(test_task.runner, evaluation.live, (), tasks, f"<fixture {deferred._name!r}>")
         # The test's own context, not a copy: the test sees the context variables that its fixtures set.
-        task.context, task.run = test_task.context, test_task.run
+        task.context = test_task.context
         self._evaluations[deferred] = evaluation
         self._under_way = evaluation.scope
         await evaluation.ready.wait()

@@ -1,24 +1,108 @@
+# ruff: noqa: F401  # what is imported here is what the package offers
 """The asyncio dialect: every name of asyncio, on the kernel of nursery.
 
     from nursery import compat as asyncio
 
-gives asyncio with our loop behind `run`, `Runner` and `new_event_loop`.  `install()` puts our loop behind asyncio's own
-names, and `python -m nursery.compat script.py` runs an unmodified script so.  What is not our own yet is the standard
-library's, which works on our loop.
+gives asyncio's API on the kernel's own primitives.  `install()` puts our loop behind asyncio's own names, and
+`python -m nursery.compat script.py` runs an unmodified script so.
+
+Names that are not defined here are asyncio's own, which work on our loop: futures and exceptions among them, so that
+`isinstance` and `except` mean the same in a library and in the program that uses it.  To a type checker every name has
+typeshed's type, so that a program may hand what it made here to a library that knows asyncio alone.
 """
 
 from __future__ import annotations
 
 import asyncio as _asyncio
+import importlib as _importlib
+import sys as _sys
 from asyncio import *  # noqa: F403  # every public name, whichever this version of Python has
+from typing import TYPE_CHECKING
 
-from .loop import EventLoop, new_event_loop
-from .policy import install
-from .runners import Runner, run
+from .loop import new_event_loop as new_event_loop
+from .policy import install as install
+from .runners import Runner as Runner
+from .runners import run as run
 
-__all__ = [*_asyncio.__all__, "EventLoop", "Runner", "install", "new_event_loop", "run"]  # noqa: PLE0604  # asyncio's own list of names
+if TYPE_CHECKING:
+    from .typed import *  # noqa: F403  # what this version of asyncio has not yet
+else:
+    from .locks import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
+    from .loop import EventLoop
+    from .queues import LifoQueue, PriorityQueue, Queue, QueueShutDown
+    from .taskgroups import TaskGroup
+    from .tasks import (
+        as_completed,
+        create_eager_task_factory,
+        create_task,
+        eager_task_factory,
+        ensure_future,
+        gather,
+        run_coroutine_threadsafe,
+        shield,
+        sleep,
+        wait,
+        wait_for,
+    )
+    from .timeouts import Timeout, timeout, timeout_at
+
+_OURS = {
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "EventLoop",
+    "LifoQueue",
+    "Lock",
+    "PriorityQueue",
+    "Queue",
+    "QueueShutDown",
+    "Runner",
+    "Semaphore",
+    "TaskGroup",
+    "Timeout",
+    "as_completed",
+    "create_eager_task_factory",
+    "create_task",
+    "eager_task_factory",
+    "ensure_future",
+    "gather",
+    "install",
+    "new_event_loop",
+    "run",
+    "run_coroutine_threadsafe",
+    "shield",
+    "sleep",
+    "timeout",
+    "timeout_at",
+    "wait",
+    "wait_for",
+}
+
+__all__ = sorted(_OURS.union(_asyncio.__all__))  # noqa: PLE0605  # asyncio's own list, and what we add
+
+# Submodules that have nothing of ours.
+for _name in (
+    "base_events",
+    "base_futures",
+    "base_subprocess",
+    "base_tasks",
+    "constants",
+    "exceptions",
+    "format_helpers",
+    "log",
+    "mixins",
+    "protocols",
+    "selector_events",
+    "sslproto",
+    "staggered",
+    "threads",
+    "trsock",
+    "unix_events",
+):
+    _sys.modules[f"{__name__}.{_name}"] = globals()[_name] = _importlib.import_module(f"asyncio.{_name}")
 
 
 def __getattr__(name: str) -> object:
-    """Find what asyncio has beside its public names: submodules, and names that warn."""
+    """Find what asyncio has beside its public names, and names that warn."""
     return getattr(_asyncio, name)

@@ -62,6 +62,11 @@ class Handle(asyncio.Handle):
     def send(self, nothing: None) -> None:
         """Stand where a task has its coroutine's send."""
 
+    @property
+    def context(self) -> Handle:
+        """Stand where a task has its context: the kernel's own loops call its `run`."""
+        return self
+
     def run(self, send: object, nothing: None) -> object:
         """Call the function, as no task."""
         self._loop.runner.current = None

@@ -91,10 +91,16 @@ class Future(Promise):
         # From now on this object looks at its end whether anybody has asked for the error: see compat/task.py.
         if type(self) is Future:
             _set_type(self, UnretrievedFuture)
+            unretrieved = self._loop._unretrieved
+            if unretrieved is not None:
+                unretrieved.add(self)
 
     def cancel(self, msg: object = None) -> bool:
         """End as cancelled; return False if it has ended already."""
         if self._state is not PENDING:
+            if self._failure is not None:
+                # As in asyncio: who cancels it knows of it.
+                self._log_traceback = False
             return False
         self._state = CANCELLED
         if msg is not None:

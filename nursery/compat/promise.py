@@ -14,7 +14,7 @@ import asyncio
 from asyncio import base_futures
 from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
-from types import TracebackType
+from types import GenericAlias, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..kernel.errors import Cancelled
@@ -97,7 +97,8 @@ class Promise:
             raise self._make_cancelled_error()
         if self._state is PENDING:
             raise asyncio.InvalidStateError("Exception is not set.")
-        self._log_traceback = False
+        if self._failure is not None:
+            self._log_traceback = False
         return self._failure
 
     def _make_cancelled_error(self) -> asyncio.CancelledError:
@@ -198,5 +199,4 @@ class Promise:
 
     if not TYPE_CHECKING:
 
-        def __class_getitem__(cls, item: object) -> object:
-            return cls
+        __class_getitem__ = classmethod(GenericAlias)

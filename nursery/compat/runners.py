@@ -15,6 +15,7 @@ import inspect
 import signal
 import sys
 import threading
+import weakref
 from asyncio import coroutines
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
@@ -149,7 +150,7 @@ class Runner(asyncio.Runner):  # type: ignore[misc]  # final for typeshed alone:
                 asyncio.set_event_loop(None)
             loop.close()
             if isinstance(loop, EventLoop):
-                loop._keep_failure = None
+                self._keep_unretrieved(loop)
             self._loop = None
             self._closed = True
         if self._failures:
@@ -177,6 +178,7 @@ class Runner(asyncio.Runner):  # type: ignore[misc]  # final for typeshed alone:
             if not isinstance(loop, EventLoop):
                 raise TypeError(f"strict=True needs a loop of nursery, {loop!r} is none")
             loop._keep_failure = self._keep_failure
+            loop._unretrieved = weakref.WeakSet()
         self._context = copy_context()
         self._loop = loop
         return loop
@@ -223,6 +225,14 @@ class Runner(asyncio.Runner):  # type: ignore[misc]  # final for typeshed alone:
             # Garbage is collected in whichever thread.
             loop.call_soon_threadsafe(task.cancel)
         return True
+
+    def _keep_unretrieved(self, loop: EventLoop) -> None:
+        """Keep the failures that somebody holds and has not asked for: the run is over, nobody will."""
+        for failed in loop._unretrieved or ():
+            if failed._log_traceback:
+                failed._log_traceback = False
+                self._failures.append(failed._exception)
+        loop._keep_failure = loop._unretrieved = None
 
     def _take_failures(self, *more: BaseException) -> BaseExceptionGroup[BaseException]:
         failures, self._failures = [*self._failures, *more], []

@@ -112,7 +112,6 @@ class Task(CancellableTask, Promise):
         self.coro = coro
         self.send = coro.send
         self.context = context
-        self.run = context.run
         self.parent_nursery = nursery
         self.scope = None if nursery is None else nursery.cancel_scope
         self._name = name
@@ -216,6 +215,9 @@ class Task(CancellableTask, Promise):
     def cancel(self, msg: object = None) -> bool:
         """Ask the task to end by raising CancelledError in it, once; return False if it has ended already."""
         if self._state is not PENDING:
+            if self._failure is not None:
+                # As in asyncio: who cancels it knows of it.
+                self._log_traceback = False
             return False
         self.request_cancel(msg)
         return True
@@ -254,14 +256,27 @@ class Task(CancellableTask, Promise):
             del children[self]
             if not children and not nursery._body_running:
                 nursery.check_closed()
-        if self._callbacks is not None:
-            self._schedule_callbacks()
+        callbacks = self._callbacks
+        if callbacks is not None:
+            this: object = self
+            waiter: Any
+            waiter, context = callbacks[0]
+            if context is None and len(callbacks) == 1:
+                # The common cases of `_schedule_callbacks`, in line: 80 ns.
+                self._callbacks = None
+                if type(waiter) is not Task:
+                    waiter.ended(self)
+                elif waiter.awaits is this and waiter.abort is abort_await:
+                    waiter.abort = None
+                    self.runner.queue.append(waiter)
+            else:
+                self._schedule_callbacks()
 
     def failed(self, error: BaseException) -> None:
         """End with an error."""
         of_root_group = self.parent_nursery is self._loop.root_group
         leave_loop = False
-        passed_on: BaseException | None = None if of_root_group else error
+        passed_on: BaseException | None = None if of_root_group or self._failure_is_taken() else error
         self._failure = error
         if isinstance(error, asyncio.CancelledError):
             self._state = CANCELLED
@@ -270,11 +285,14 @@ class Task(CancellableTask, Promise):
         else:
             self._state = FINISHED
             self._failure_traceback = error.__traceback__
+            leave_loop = passed_on is None and isinstance(error, (SystemExit, KeyboardInterrupt))
             if of_root_group:
-                leave_loop = isinstance(error, (SystemExit, KeyboardInterrupt))
                 self._log_traceback = True
                 # From now on this object looks at its end whether anybody has asked for the error.
                 _set_type(self, UnretrievedTask)
+                unretrieved = self._loop._unretrieved
+                if unretrieved is not None:
+                    unretrieved.add(self)
         self._must_cancel = False
         _unregister(self if OWNED else weakref.ref(self))
         try:
@@ -285,6 +303,13 @@ class Task(CancellableTask, Promise):
         finally:
             # The error's traceback may lead back to this frame.
             del error, passed_on
+
+    def _failure_is_taken(self) -> bool:
+        """Return whether the nursery of this task is a TaskGroup's, which takes its failures by itself."""
+        if not self._callbacks:
+            return False
+        first, context = self._callbacks[0]
+        return context is None and getattr(first, "takes_failures", False)
 
     def discard(self) -> None:
         """Forget a task that will never be stepped again, because its loop is closed over it."""

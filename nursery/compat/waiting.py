@@ -10,6 +10,7 @@ A task of asyncio's own class is stepped by callbacks and cannot be parked: a fu
 
 from __future__ import annotations
 
+import asyncio
 import types
 from collections.abc import Callable, Generator
 from typing import Any, Final
@@ -18,6 +19,7 @@ from ..kernel.current import current
 from ..kernel.traps import PARK
 from .cancellation import abort_place
 from .future import Future
+from .loop import EventLoop
 from .task import Task
 
 
@@ -66,7 +68,7 @@ class Lot:
             task.take_outcome()
 
     def _wait_by_future(self, lost: Callable[[], object] | None) -> Generator[Any, Any, None]:
-        future = Future(running_runner())
+        future = Future(running_loop().runner)
         self.waiters[future] = None
         try:
             yield from future
@@ -139,11 +141,12 @@ class Sleepers:
 SLEEPERS: Final = Sleepers()
 
 
-def running_runner() -> Any:
-    """Return the run of the loop that runs in this thread; RuntimeError if that is not one of ours, or none runs."""
-    runner = current.runner
-    if runner is None:
+def running_loop() -> EventLoop:
+    """Return the loop of ours that runs in this thread; RuntimeError if none runs, or another one."""
+    loop: Any = asyncio.get_running_loop()
+    if not isinstance(loop, EventLoop):
         raise RuntimeError(
-            "no running event loop of nursery.compat: call this inside compat.run(), or after compat.install()"
+            f"nursery.compat needs a loop of its own to run, {loop!r} is none: use compat.run(), compat.install() or "
+            "loop_factory=compat.new_event_loop"
         )
-    return runner
+    return loop

@@ -1,7 +1,7 @@
 """The four doors through which a second dialect of async Python enters, and no more.
 
-1. Callbacks in the run queue: anything with `run` and `send`, so that ``item.run(item.send, None)`` does the work and
-   returns PARK.  `Callback` is the plain one.
+1. Callbacks in the run queue: anything with `context` and `send`, so that ``item.context.run(item.send, None)`` does
+   the work and returns PARK.  `Callback` is the plain one, and its own context.
 2. `foreign_await`: called with the task and whatever it yielded that the kernel does not know.
 3. `cancelled_class`: what a cancelled scope raises.
 4. `task_outside_step`: the task record to use when a trap is reached while no task is being stepped.
@@ -22,11 +22,18 @@ if TYPE_CHECKING:
     from .task import Task
 
 
-class Runnable(Protocol):
-    """What stands in the run queue: ``item.run(item.send, None)`` is its step."""
+class Runs(Protocol):
+    """What has the `run` of a context."""
 
     @property
     def run(self) -> Callable[..., Any]: ...
+
+
+class Runnable(Protocol):
+    """What stands in the run queue: ``item.context.run(item.send, None)`` is its step."""
+
+    @property
+    def context(self) -> Runs: ...
 
     @property
     def send(self) -> Callable[..., Any]: ...
@@ -46,6 +53,11 @@ class Callback:
 
     def send(self, nothing: None) -> None:
         """Stand where a task has its coroutine's send."""
+
+    @property
+    def context(self) -> Callback:
+        """Stand where a task has its context."""
+        return self
 
     def run(self, send: object, nothing: None) -> object:
         """Call the function, as no task."""

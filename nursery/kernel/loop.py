@@ -153,7 +153,7 @@ def plain_batch(runner: Runner) -> None:
             task = popleft()  # type: ignore[assignment]  # callbacks step like tasks, and never get past PARK
             runner.current = task
             try:
-                message = task.run(task.send, None)
+                message = task.context.run(task.send, None)
             except StopIteration as stop:
                 value = stop.value
                 message = RETURNED
@@ -219,7 +219,7 @@ def traced_batch(
         if is_task:
             instruments.call("before_task_step", task)
         try:
-            message = task.run(task.send, None)
+            message = task.context.run(task.send, None)
         except StopIteration as stop:
             value = stop.value
             message = RETURNED

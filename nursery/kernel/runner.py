@@ -89,6 +89,11 @@ class _EndOfBatch:
     def send(self, nothing: None) -> None:
         """Stand where a task has its coroutine's send."""
 
+    @property
+    def context(self) -> _EndOfBatch:
+        """Stand where a task has its context."""
+        return self
+
     def run(self, send: object, nothing: None) -> NoReturn:
         raise BatchEnd
 

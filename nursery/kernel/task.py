@@ -16,7 +16,7 @@ Invariant: a task is in the queue at most once, and never while it is parked.  `
 point has something to look at: a cancelled scope, a keyboard interrupt for the main task, a test that counts
 checkpoints, or what a foreign dialect adds in its subclass.
 
-The step of a task is ``task.run(task.send, None)``: the two slots are bound once, at birth.
+The step of a task is ``task.context.run(task.send, None)``; `send` is bound once, at birth.
 """
 
 from __future__ import annotations
@@ -74,7 +74,6 @@ class Task:
         "ki_protected",
         "outcome",
         "parent_nursery",
-        "run",
         "runner",
         "scope",
         "send",
@@ -99,7 +98,6 @@ class Task:
         self.coro = coro
         self.send = coro.send
         self.context = context
-        self.run = context.run
         self.parent_nursery = nursery
         self.scope: CancelScope | None = None if nursery is None else nursery.cancel_scope
         self._name = name

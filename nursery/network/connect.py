@@ -37,9 +37,9 @@ async def open_tcp_stream(
     next is tried beside it; inf tries them strictly one after the other.  local_address is an address of this machine
     to connect from.
 
-    A cancel point; if it raises, nothing is left open.  Raises ValueError for a host that is neither str nor bytes, TypeError for a port that is
-    no int, gaierror if the host is not known, OSError if no address could be connected to: its cause is a group of
-    the attempts' errors.
+    A cancel point; if it raises, nothing is left open.  Raises ValueError for a host that is neither str nor bytes,
+    TypeError for a port that is no int, gaierror if the host is not known, OSError if no address could be connected
+    to: its cause is a group of the attempts' errors.
 
     Example::
 

@@ -72,7 +72,8 @@ class SocketListener(Listener[SocketStream]):
         """Wait for the next connection and return it as a stream.
 
         A cancel point; if cancelled, no connection is lost.  Raises BusyResourceError if another task is accepting,
-        ClosedResourceError if the listener was closed, OSError if the process or the system is out of something (EMFILE, ENFILE, ENOBUFS, ENOMEM).
+        ClosedResourceError if the listener was closed, OSError if the process or the system is out of something
+        (EMFILE, ENFILE, ENOBUFS, ENOMEM).
 
         Source: trio's documentation, `trio.SocketListener.accept`.
         """

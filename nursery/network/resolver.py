@@ -143,7 +143,7 @@ async def getnameinfo(
     resolver = _resolver.get()
     if resolver is not None:
         return await resolver.getnameinfo(sockaddr, flags)
-    if isinstance(flags, int) and flags & _NUMBERS_ONLY == _NUMBERS_ONLY:
+    if flags & _NUMBERS_ONLY == _NUMBERS_ONLY:
         # Numbers to numbers: nobody is asked (the standard library takes no name in `sockaddr`).
         await checkpoint()
         return stdlib_socket.getnameinfo(sockaddr, flags)

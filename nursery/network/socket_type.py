@@ -138,9 +138,11 @@ class SocketType:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close the socket; tasks that wait for it get ClosedResourceError.  Idempotent, not a cancel point."""
-        raise NotImplementedError
+        """Close the socket; tasks that wait for it get ClosedResourceError.  Idempotent, not a cancel point.
 
+        Raises RuntimeError in another thread than that of tasks that wait for it.
+        """
+        raise NotImplementedError
 
     # What may wait
 

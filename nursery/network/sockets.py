@@ -6,8 +6,9 @@ waiters are told and the number can be used again.
 
 The system call comes first; a task sleeps only after the system, or the interest's memory of it, has said "not
 now".  Ctrl-C must not come between a task's entry in its interest and its sleep, so what waits here is protected from
-it.  Calls with flags do not look at that memory and do not change it: MSG_OOB, MSG_ERRQUEUE and their kin ask for
-something other than the plain data that it is about.
+it.  Some calls do not look at that memory and do not change it: those with flags, since MSG_OOB, MSG_ERRQUEUE and
+their kin ask for something other than the plain data that it is about; those that ask for nothing, which the system
+gives at once; and those with arguments that it will not take, which is told at once.
 """
 
 from __future__ import annotations
@@ -189,14 +190,20 @@ class Socket(SocketType):
         self._sock.close()
 
     def _leave(self) -> None:
-        """End the registration, while the number is still ours."""
+        """End the registration, while the number is still ours.  RuntimeError where the waiters cannot be told."""
+        own, runner = self.runner, current.runner
+        if own is not None and own is not runner:
+            interest = self.interest
+            if interest.reader is not None or interest.writer is not None:
+                # Between two pieces of the run this is fine; in another thread nobody would wake them.
+                own.check_thread("closing a socket that a task waits for")
+                own.io.forget(interest)
         self.runner = None
-        runner = current.runner
         if runner is not None:
             # From the table, not the slot: a wait for the bare descriptor has to be ended as well.
-            interest = runner.io.table.get(self._sock.fileno())
-            if interest is not None:
-                runner.io.forget(interest)
+            registered = runner.io.table.get(self._sock.fileno())
+            if registered is not None:
+                runner.io.forget(registered)
 
     # Addresses
 
@@ -222,7 +229,7 @@ class Socket(SocketType):
             try:
                 self._sock.connect(address)
             except BlockingIOError as exc:
-                if exc.errno != errno.EINPROGRESS:
+                if exc.errno == errno.EAGAIN:
                     # A Unix socket whose listener is overrun: nothing is under way that could be waited for.
                     raise
             else:
@@ -238,7 +245,7 @@ class Socket(SocketType):
             raise OSError(failure, f"Error connecting to {address!r}: {os.strerror(failure)}")
 
     async def accept(self) -> tuple[SocketType, AddressFormat]:
-        sock, address = await self._reading(self._sock.accept, (), 0)
+        sock, address = await self._reading(self._sock.accept, (), False)
         return Socket(sock), address
 
     async def wait_writable(self) -> None:
@@ -248,8 +255,8 @@ class Socket(SocketType):
 
     # flat: each datagram comes by here
     @enable_ki_protection
-    async def _reading(self, call: Callable[..., T], args: tuple[object, ...], flags: int) -> T:
-        """Do a system call that reads, waiting until it gets something."""
+    async def _reading(self, call: Callable[..., T], args: tuple[object, ...], odd: bool) -> T:
+        """Do a system call that reads, waiting until it gets something; an odd one is tried whatever is remembered."""
         runner = current.runner
         task = None if runner is None else runner.current
         if task is None:
@@ -257,11 +264,11 @@ class Socket(SocketType):
             runner = task.runner
         if task.alert:
             task.raise_if_interrupted()
-        if flags or self.runner is not runner or self.interest.readable:
+        if odd or self.runner is not runner or self.interest.readable:
             try:
                 result = call(*args)
             except BlockingIOError:
-                if flags:
+                if odd:
                     return await self._reading_by_level(call, args)
             except BaseException:
                 await cancel_shielded_checkpoint()
@@ -299,37 +306,50 @@ class Socket(SocketType):
                 pass
 
     def recv(self, buflen: int, flags: int = 0, /) -> Coroutine[object, None, bytes]:
-        return self._reading(self.plain_recv, (buflen, flags), flags)
+        odd = flags != 0 or buflen.__class__ is not int or buflen < 1
+        return self._reading(self.plain_recv, (buflen, flags), odd)
 
     def recv_into(
         self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0
     ) -> Coroutine[object, None, int]:
-        return self._reading(self._sock.recv_into, (buffer, nbytes, flags), flags)
+        odd = flags != 0 or not _has_room(buffer, nbytes)
+        return self._reading(self._sock.recv_into, (buffer, nbytes, flags), odd)
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> Coroutine[object, None, tuple[bytes, AddressFormat]]:
-        return self._reading(self._sock.recvfrom, (bufsize, flags), flags)
+        odd = flags != 0 or bufsize.__class__ is not int or bufsize < 1
+        return self._reading(self._sock.recvfrom, (bufsize, flags), odd)
 
     def recvfrom_into(
         self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0
     ) -> Coroutine[object, None, tuple[int, AddressFormat]]:
-        return self._reading(self._sock.recvfrom_into, (buffer, nbytes, flags), flags)
+        odd = flags != 0 or not _has_room(buffer, nbytes)
+        return self._reading(self._sock.recvfrom_into, (buffer, nbytes, flags), odd)
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
     ) -> Coroutine[object, None, tuple[bytes, Ancillary, int, AddressFormat]]:
-        return self._reading(self._sock.recvmsg, (bufsize, ancbufsize, flags), flags)
+        odd = (
+            flags != 0
+            or bufsize.__class__ is not int
+            or bufsize < 1
+            or ancbufsize.__class__ is not int
+            or ancbufsize < 0
+        )
+        return self._reading(self._sock.recvmsg, (bufsize, ancbufsize, flags), odd)
 
     def recvmsg_into(
         self, buffers: Iterable[WriteableBuffer], ancbufsize: int = 0, flags: int = 0, /
     ) -> Coroutine[object, None, tuple[int, Ancillary, int, AddressFormat]]:
-        return self._reading(self._sock.recvmsg_into, (buffers, ancbufsize, flags), flags)
+        # The call may be made twice: what can be iterated over only once is kept.  It costs more to look at many
+        # buffers than to try.
+        return self._reading(self._sock.recvmsg_into, (list(buffers), ancbufsize, flags), True)
 
     # Writing
 
     # flat: each datagram comes by here
     @enable_ki_protection
-    async def _writing(self, call: Callable[..., T], args: tuple[object, ...]) -> T:
-        """Do a system call that writes, waiting until it is taken."""
+    async def _writing(self, call: Callable[..., T], args: tuple[object, ...], odd: bool) -> T:
+        """Do a system call that writes, waiting until it is taken; an odd one is tried whatever is remembered."""
         runner = current.runner
         task = None if runner is None else runner.current
         if task is None:
@@ -337,7 +357,7 @@ class Socket(SocketType):
             runner = task.runner
         if task.alert:
             task.raise_if_interrupted()
-        if self.runner is not runner or self.interest.writable:
+        if odd or self.runner is not runner or self.interest.writable:
             try:
                 result = call(*args)
             except BlockingIOError:
@@ -369,7 +389,7 @@ class Socket(SocketType):
                 pass
 
     def send(self, bytes: ReadableBuffer, flags: int = 0, /) -> Coroutine[object, None, int]:
-        return self._writing(self.plain_send, (bytes, flags))
+        return self._writing(self.plain_send, (bytes, flags), flags != 0 or not _has_data(bytes))
 
     @overload
     async def sendto(self, data: ReadableBuffer, address: AddressFormat, /) -> int: ...
@@ -381,7 +401,8 @@ class Socket(SocketType):
         if len(args) not in (2, 3):
             raise TypeError(f"sendto() takes (data, address) or (data, flags, address), not {len(args)} arguments")
         address = await resolve_address(self._sock, args[-1], local=False)
-        return await self._writing(self._sock.sendto, (*args[:-1], address))
+        odd = len(args) == 3 or not _has_data(args[0])
+        return await self._writing(self._sock.sendto, (*args[:-1], address), odd)
 
     async def sendmsg(
         self,
@@ -393,8 +414,26 @@ class Socket(SocketType):
     ) -> int:
         if address is not None:
             address = await resolve_address(self._sock, address, local=False)
-        # A call may be made twice: what can be iterated over only once is kept.
-        return await self._writing(self._sock.sendmsg, (list(buffers), list(ancdata), flags, address))
+        # As in `recvmsg_into`.
+        return await self._writing(self._sock.sendmsg, (list(buffers), list(ancdata), flags, address), True)
+
+
+def _has_room(buffer: object, nbytes: object) -> bool:
+    """Return whether the system will certainly take this buffer to put something into."""
+    if buffer.__class__ is bytearray:
+        size = len(buffer)
+    elif isinstance(buffer, memoryview) and not buffer.readonly and buffer.c_contiguous:
+        size = buffer.nbytes
+    else:
+        return False
+    return size > 0 and nbytes.__class__ is int and 0 <= nbytes <= size
+
+
+def _has_data(data: object) -> bool:
+    """Return whether the system will certainly take something of this to send."""
+    if isinstance(data, bytes | bytearray):
+        return len(data) > 0
+    return isinstance(data, memoryview) and data.c_contiguous and data.nbytes > 0
 
 
 # Making them

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import socket as stdlib_socket
 from operator import index
-from typing import TYPE_CHECKING, Final, final, overload
+from typing import TYPE_CHECKING, Final, NoReturn, final, overload
 
 from ..kernel.current import current, current_task
 from ..kernel.errors import BrokenResourceError, BusyResourceError, ClosedResourceError
@@ -115,7 +115,7 @@ class SocketStream(HalfCloseableStream):
                 pass
             except OSError as exc:
                 await cancel_shielded_checkpoint()
-                raise self._stream_error(exc)
+                self._raise_stream_error(exc)
             else:
                 if 0 < len(data) < max_bytes and not interest.hangup:
                     interest.readable = False
@@ -144,7 +144,7 @@ class SocketStream(HalfCloseableStream):
                 if interest.reader is not None:
                     raise BusyResourceError(ANOTHER_RECEIVES) from None
             except OSError as exc:
-                raise self._stream_error(exc)
+                self._raise_stream_error(exc)
             else:
                 if 0 < len(data) < max_bytes and not interest.hangup:
                     interest.readable = False
@@ -174,7 +174,7 @@ class SocketStream(HalfCloseableStream):
                     # Somebody else was faster, through the socket itself.
                     data = await self.receive_some()
                 except OSError as exc:
-                    raise self._stream_error(exc)
+                    self._raise_stream_error(exc)
                 else:
                     if 0 < len(data) < DEFAULT_RECEIVE_SIZE and not interest.hangup:
                         interest.readable = False
@@ -220,7 +220,7 @@ class SocketStream(HalfCloseableStream):
                 pass
             except OSError as exc:
                 await cancel_shielded_checkpoint()
-                raise self._stream_error(exc)
+                self._raise_stream_error(exc)
             else:
                 if sent == size:
                     if task.budget > 0:
@@ -249,7 +249,7 @@ class SocketStream(HalfCloseableStream):
                         except BlockingIOError:
                             continue
                         except OSError as exc:
-                            raise self._stream_error(exc)
+                            self._raise_stream_error(exc)
                     if sent == size:
                         return
         finally:
@@ -274,7 +274,7 @@ class SocketStream(HalfCloseableStream):
             try:
                 self.socket.shutdown(stdlib_socket.SHUT_WR)
             except OSError as exc:
-                raise self._stream_error(exc)
+                self._raise_stream_error(exc)
         finally:
             self._sending = False
 
@@ -329,24 +329,19 @@ class SocketStream(HalfCloseableStream):
             raise BusyResourceError(ANOTHER_SENDS)
         self._sending = True
 
-    def _stream_error(self, error: OSError) -> BrokenResourceError | ClosedResourceError:
-        """Return what a stream raises where its socket raised `error`, which is the cause only if it tells more."""
+    def _raise_stream_error(self, error: OSError) -> NoReturn:
+        """Raise what a stream raises where its socket raised `error`, which is the cause only if it tells more."""
         if error.errno == errno.EBADF:
-            closed = ClosedResourceError("this socket was already closed")
-        elif error.errno == errno.EPIPE and self.socket.did_shutdown_SHUT_WR:
-            closed = ClosedResourceError("can't send data after sending EOF")
-        else:
-            broken = BrokenResourceError(f"socket connection broken: {error}")
-            broken.__cause__ = error
-            return broken
-        closed.__suppress_context__ = True
-        return closed
+            raise ClosedResourceError("this socket was already closed") from None
+        if error.errno == errno.EPIPE and self.socket.did_shutdown_SHUT_WR:
+            raise ClosedResourceError("can't send data after sending EOF") from None
+        raise BrokenResourceError(f"socket connection broken: {error}") from error
 
     async def _receive_from_double(self, max_bytes: int) -> bytes:
         try:
             return await self.socket.recv(max_bytes)
         except OSError as exc:
-            raise self._stream_error(exc)
+            self._raise_stream_error(exc)
 
     async def _send_to_double(self, data: bytes | bytearray | memoryview) -> None:
         if self.socket.did_shutdown_SHUT_WR:
@@ -363,7 +358,7 @@ class SocketStream(HalfCloseableStream):
                     with view[sent:] as rest:
                         sent += await self.socket.send(rest)
         except OSError as exc:
-            raise self._stream_error(exc)
+            self._raise_stream_error(exc)
         finally:
             self._sending = False
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, NoReturn, final
 
 from ..kernel.current import current, current_task
 from ..kernel.errors import BrokenResourceError, BusyResourceError, ClosedResourceError
@@ -98,7 +98,7 @@ class FdStream(Stream):
                 pass
             except OSError as exc:
                 await cancel_shielded_checkpoint()
-                raise _stream_error(exc)
+                _raise_stream_error(exc)
             else:
                 if task.budget > 0:
                     task.budget -= 1
@@ -122,7 +122,7 @@ class FdStream(Stream):
             except BlockingIOError:
                 pass
             except OSError as exc:
-                raise _stream_error(exc)
+                _raise_stream_error(exc)
 
     # flat: the hot path of every pipe
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -154,7 +154,7 @@ class FdStream(Stream):
                 pass
             except OSError as exc:
                 await cancel_shielded_checkpoint()
-                raise _stream_error(exc)
+                _raise_stream_error(exc)
             else:
                 if sent == size:
                     if task.budget > 0:
@@ -182,7 +182,7 @@ class FdStream(Stream):
                         except BlockingIOError:
                             continue
                         except OSError as exc:
-                            raise _stream_error(exc)
+                            _raise_stream_error(exc)
                     if sent == size:
                         return
         finally:
@@ -202,16 +202,24 @@ class FdStream(Stream):
     def close(self) -> None:
         """Close the descriptor; whoever waits on the stream gets ClosedResourceError; idempotent.  Not a cancel point.
 
+        Raises RuntimeError in another thread than that of tasks that wait.
+
         Source: trio's documentation, `trio.lowlevel.FdStream.close`.
         """
         if self._fd < 0:
             return
-        runner = current.runner
+        own, runner = self._runner, current.runner
+        if own is not None and own is not runner:
+            interest = self._interest
+            if interest.reader is not None or interest.writer is not None:
+                # Between two pieces of the run this is fine; in another thread nobody would wake them.
+                own.check_thread("closing a stream that a task waits for")
+                own.io.forget(interest)
         if runner is not None:
             # From the table, not the slot: a wait for the bare descriptor has to be ended as well.
-            interest = runner.io.table.get(self._fd)
-            if interest is not None:
-                runner.io.forget(interest)
+            registered = runner.io.table.get(self._fd)
+            if registered is not None:
+                runner.io.forget(registered)
         self._let_go()
 
     async def aclose(self) -> None:
@@ -253,15 +261,11 @@ class FdStream(Stream):
         return interest
 
 
-def _stream_error(error: OSError) -> BrokenResourceError | ClosedResourceError:
-    """Return what a stream raises where its system call raised `error`, which is the cause only if it tells more."""
+def _raise_stream_error(error: OSError) -> NoReturn:
+    """Raise what a stream raises where its system call raised `error`, which is the cause only if it tells more."""
     if error.errno == errno.EBADF:
-        closed = ClosedResourceError(WAS_CLOSED)
-        closed.__suppress_context__ = True
-        return closed
-    broken = BrokenResourceError(f"the file behind the stream is broken: {error}")
-    broken.__cause__ = error
-    return broken
+        raise ClosedResourceError(WAS_CLOSED) from None
+    raise BrokenResourceError(f"the file behind the stream is broken: {error}") from error
 
 
 __all__ = ["FdStream"]

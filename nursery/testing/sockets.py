@@ -5,11 +5,17 @@ Invariant: the address is asked of the listener, so a test never has to know a p
 
 from __future__ import annotations
 
-import socket as stdlib_socket
+from socket import AF_INET, AF_INET6
+from typing import Final
 
 from ..network.listener import SocketListener
+from ..network.socket_type import SocketType
 from ..network.sockets import socket
 from ..network.stream import SocketStream
+from .network.endpoint import Endpoint
+from .network.host import WILDCARDS
+
+LOOPBACK: Final = {AF_INET: "127.0.0.1", AF_INET6: "::1"}
 
 
 async def open_stream_to_socket_listener(socket_listener: SocketListener) -> SocketStream:
@@ -27,10 +33,8 @@ async def open_stream_to_socket_listener(socket_listener: SocketListener) -> Soc
     family = socket_listener.socket.family
     address = socket_listener.socket.getsockname()
     # A listener on every interface cannot be connected to by that name everywhere.
-    if family == stdlib_socket.AF_INET and address[0] == "0.0.0.0":
-        address = ("127.0.0.1", *address[1:])
-    elif family == stdlib_socket.AF_INET6 and address[0] == "::":
-        address = ("::1", *address[1:])
+    if family in LOOPBACK and address[0] in WILDCARDS.values():
+        address = (_this_machine(socket_listener.socket), *address[1:])
     sock = socket(family)
     try:
         await sock.connect(address)
@@ -38,6 +42,13 @@ async def open_stream_to_socket_listener(socket_listener: SocketListener) -> Soc
     except BaseException:
         sock.close()
         raise
+
+
+def _this_machine(listening: SocketType) -> str:
+    """Return an address under which a socket that listens on all of them is found from here."""
+    if isinstance(listening, Endpoint) and listening.host is not listening.network.current.get():
+        return listening.host.address_of(listening.family)
+    return LOOPBACK[listening.family]
 
 
 __all__ = ["open_stream_to_socket_listener"]

@@ -100,14 +100,12 @@ class AsyncRequest(Answerable[T]):
         """Run it in the host task, in the thread's context."""
         own = task.context
         task.context = self._context
-        task.run = self._context.run
         try:
             # The next step begins in the other context.
             await cancel_shielded_checkpoint()
             answer = await outcome.acapture(self._call)
         finally:
             task.context = own
-            task.run = own.run
         await cancel_shielded_checkpoint()
         self._answer.put(answer)
         # The error's traceback holds this frame.

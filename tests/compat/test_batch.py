@@ -34,7 +34,7 @@ def handlers(function: Callable[..., object]) -> list[str]:
     """The exceptions that the step of a batch function catches."""
     tree = ast.parse(inspect.getsource(function))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Try) and "message = task.run(task.send, None)" in ast.unparse(node.body[0]):
+        if isinstance(node, ast.Try) and "message = task.context.run(task.send, None)" in ast.unparse(node.body[0]):
             return [ast.unparse(handler.type) for handler in node.handlers if handler.type is not None]
     raise AssertionError("no step found")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class Certificates:
 
 
 @pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Certificates]:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -37,4 +36,4 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Certifica
     for number, blob in enumerate(certificate.cert_chain_pems):
         blob.write_to_path(str(files[1]), append=bool(number))
     certificate.private_key_pem.write_to_path(str(files[2]))
-    yield Certificates(server, client, *files)
+    return Certificates(server, client, *files)

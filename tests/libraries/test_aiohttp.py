@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -458,7 +459,8 @@ async def test_a_websocket_handler_has_a_native_child_that_speaks_on_its_own() -
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
 @mixed_test
 async def test_with_eager_tasks_everywhere_a_native_child_calls_the_client(foreign_server: ForeignServer) -> None:
-    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    eager: Any = vars(asyncio)["eager_task_factory"]
+    asyncio.get_running_loop().set_task_factory(eager)
     async with aiohttp.ClientSession() as session:
         async with nursery.open_nursery() as children:
             for _ in range(3):

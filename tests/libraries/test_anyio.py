@@ -301,7 +301,8 @@ async def test_unix_sockets_and_datagrams(tmp_path: Path) -> None:
 async def test_threads_call_back() -> None:
     def in_thread() -> int:
         anyio.from_thread.run(anyio.sleep, 0)
-        return anyio.from_thread.run_sync(int, "7")
+        number: int = anyio.from_thread.run_sync(int, "7")
+        return number
 
     assert await anyio.to_thread.run_sync(in_thread) == 7
     with anyio.move_on_after(0.01) as scope:

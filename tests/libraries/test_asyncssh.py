@@ -1,5 +1,8 @@
 """asyncssh: server and client, and OpenSSH's command as a foreign peer."""
 
+# mypy: allow-subclassing-any, allow-untyped-decorators
+# To the type checker everything of the libraries is Any, installed or not.
+
 from __future__ import annotations
 
 import asyncio
@@ -133,9 +136,13 @@ async def test_a_scope_ends_a_command_and_the_connection_goes_on() -> None:
 
 @mixed_test
 async def test_a_scope_ends_a_connection_attempt() -> None:
+    left = asyncio.Event()
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        left.set()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     async with server:
@@ -143,6 +150,7 @@ async def test_a_scope_ends_a_connection_attempt() -> None:
             async with connect(server.sockets[0].getsockname()[1]):
                 pass
         assert scope.cancelled_caught
+        await left.wait()
 
 
 @mixed_test

@@ -1,5 +1,8 @@
 """grpc.aio: its poller is a thread that writes to a socket, which the loop watches by add_reader."""
 
+# mypy: allow-subclassing-any, allow-untyped-decorators
+# To the type checker everything of the libraries is Any, installed or not.
+
 from __future__ import annotations
 
 import asyncio

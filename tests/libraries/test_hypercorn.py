@@ -14,7 +14,6 @@ import h2  # the HTTP/2 of httpx
 import httpx
 import hypercorn.asyncio
 import hypercorn.config
-import pytest
 import websockets.asyncio.client
 from starlette.applications import Starlette
 from starlette.requests import Request

@@ -1,5 +1,8 @@
 """SQLAlchemy's asyncio extension: its synchronous core runs in greenlets, which await through the task."""
 
+# mypy: allow-subclassing-any, allow-untyped-decorators
+# To the type checker everything of the libraries is Any, installed or not.
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,8 @@
 """tornado: its IOLoop wraps the running loop; server, client, websockets and streams on it."""
 
+# mypy: allow-subclassing-any, allow-untyped-decorators
+# To the type checker everything of the libraries is Any, installed or not.
+
 from __future__ import annotations
 
 import asyncio
@@ -8,17 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-import tornado.gen
-import tornado.httpclient
-import tornado.httpserver
-import tornado.ioloop
-import tornado.iostream
-import tornado.netutil
-import tornado.queues
-import tornado.tcpclient
-import tornado.tcpserver
-import tornado.web
-import tornado.websocket
+from tornado.gen import TimeoutError as TornadoTimeout
+from tornado.gen import sleep, with_timeout
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop, PeriodicCallback
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.netutil import bind_sockets
+from tornado.queues import Queue
+from tornado.tcpclient import TCPClient
+from tornado.tcpserver import TCPServer
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler, websocket_connect
 
 import nursery
 from nursery import compat
@@ -27,20 +31,18 @@ from tests.libraries.foreign_http import ForeignServer, fetch
 from tests.libraries.on_our_loop import OTHER_LOOP, asyncio_test, mixed_test
 
 
-class Hello(tornado.web.RequestHandler):
+class Hello(RequestHandler):
     async def get(self) -> None:
         await asyncio.sleep(0)
         self.write(f"hello from {self.request.path}")
 
 
 @contextmanager
-def serving(
-    pages: dict[str, type[tornado.web.RequestHandler]], tls: Certificates | None = None
-) -> Iterator[str]:
+def serving(pages: dict[str, type[RequestHandler]], tls: Certificates | None = None) -> Iterator[str]:
     """Serve the pages on a free port; gives the address without its scheme."""
-    app = tornado.web.Application(list(pages.items()))
-    server = tornado.httpserver.HTTPServer(app, ssl_options=None if tls is None else tls.server)
-    sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    app = Application(list(pages.items()))
+    server = HTTPServer(app, ssl_options=None if tls is None else tls.server)
+    sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     try:
         yield f"127.0.0.1:{sockets[0].getsockname()[1]}"
@@ -49,15 +51,15 @@ def serving(
 
 
 @contextmanager
-def client(**options: object) -> Iterator[tornado.httpclient.AsyncHTTPClient]:
-    made = tornado.httpclient.AsyncHTTPClient(force_instance=True, **options)
+def client(**options: object) -> Iterator[AsyncHTTPClient]:
+    made = AsyncHTTPClient(force_instance=True, **options)
     try:
         yield made
     finally:
         made.close()
 
 
-async def text(http: tornado.httpclient.AsyncHTTPClient, url: str, **options: object) -> str:
+async def text(http: AsyncHTTPClient, url: str, **options: object) -> str:
     body: bytes = (await http.fetch(url, **options)).body
     return body.decode()
 
@@ -83,13 +85,13 @@ async def test_tls(certificates: Certificates) -> None:
 
 @asyncio_test
 async def test_a_websocket() -> None:
-    class Shout(tornado.websocket.WebSocketHandler):
+    class Shout(WebSocketHandler):
         async def on_message(self, message: str | bytes) -> None:
             assert isinstance(message, str)
             await self.write_message(message.upper())
 
     with serving({"/": Shout}) as address:
-        connection = await tornado.websocket.websocket_connect(f"ws://{address}/")
+        connection = await websocket_connect(f"ws://{address}/")
         await connection.write_message("hello")
         assert await connection.read_message() == "HELLO"
         connection.close()
@@ -98,19 +100,19 @@ async def test_a_websocket() -> None:
 
 @asyncio_test
 async def test_streams_read_and_write_through_add_reader() -> None:
-    class Echo(tornado.tcpserver.TCPServer):
-        async def handle_stream(self, stream: tornado.iostream.IOStream, address: object) -> None:
+    class Echo(TCPServer):
+        async def handle_stream(self, stream: IOStream, address: object) -> None:
             try:
                 while True:
                     await stream.write(await stream.read_until(b"\n"))
-            except tornado.iostream.StreamClosedError:
+            except StreamClosedError:
                 pass
 
     body = bytes(1_000_000) + b"\n"
     server = Echo()
-    [sock] = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    [sock] = bind_sockets(0, "127.0.0.1")
     server.add_socket(sock)
-    stream = await tornado.tcpclient.TCPClient().connect("127.0.0.1", sock.getsockname()[1])
+    stream = await TCPClient().connect("127.0.0.1", sock.getsockname()[1])
     written = stream.write(body)
     assert await stream.read_until(b"\n") == body
     await written
@@ -128,25 +130,25 @@ async def test_callbacks_and_timers_of_the_ioloop() -> None:
         if len(ticks) == 3:
             enough.set()
 
-    loop = tornado.ioloop.IOLoop.current()
-    periodic = tornado.ioloop.PeriodicCallback(tick, 1)
+    loop = IOLoop.current()
+    periodic = PeriodicCallback(tick, 1)
     periodic.start()
     await enough.wait()
     periodic.stop()
     called = asyncio.Event()
     loop.add_callback(called.set)
     await called.wait()
-    with pytest.raises(tornado.gen.TimeoutError):
-        await tornado.gen.with_timeout(datetime.timedelta(milliseconds=5), asyncio.Event().wait())
+    with pytest.raises(TornadoTimeout):
+        await with_timeout(datetime.timedelta(milliseconds=5), asyncio.Event().wait())
     assert await loop.run_in_executor(None, sum, [1, 2]) == 3
 
 
 @pytest.mark.skipif(OTHER_LOOP is not None, reason="about how our loop is made")
 def test_an_ioloop_of_its_own_makes_and_ends_our_loop() -> None:
-    loop = tornado.ioloop.IOLoop(asyncio_loop=compat.new_event_loop(), make_current=False)
+    loop = IOLoop(asyncio_loop=compat.new_event_loop(), make_current=False)
 
     async def main() -> int:
-        await tornado.gen.sleep(0.001)
+        await sleep(0.001)
         with nursery.move_on_after(0.001):
             await nursery.sleep_forever()
         return 7
@@ -178,18 +180,18 @@ async def test_a_scope_ends_a_fetch_and_the_client_goes_on(foreign_server: Forei
 
 @mixed_test
 async def test_a_scope_ends_a_read_of_a_stream_and_the_stream_goes_on() -> None:
-    class Late(tornado.tcpserver.TCPServer):
-        async def handle_stream(self, stream: tornado.iostream.IOStream, address: object) -> None:
+    class Late(TCPServer):
+        async def handle_stream(self, stream: IOStream, address: object) -> None:
             await stream.write(b"first\n")
             await stream.read_until(b"\n")
             await stream.write(b"second\n")
 
     server = Late()
-    [sock] = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    [sock] = bind_sockets(0, "127.0.0.1")
     server.add_socket(sock)
-    stream = await tornado.tcpclient.TCPClient().connect("127.0.0.1", sock.getsockname()[1])
+    stream = await TCPClient().connect("127.0.0.1", sock.getsockname()[1])
     assert await stream.read_until(b"\n") == b"first\n"
-    queue: tornado.queues.Queue[int] = tornado.queues.Queue()
+    queue: Queue[int] = Queue()
     with nursery.move_on_after(0.01) as scope:
         await queue.get()
     assert scope.cancelled_caught
@@ -201,7 +203,7 @@ async def test_a_scope_ends_a_read_of_a_stream_and_the_stream_goes_on() -> None:
 
 @mixed_test
 async def test_a_handler_opens_a_nursery() -> None:
-    class Squares(tornado.web.RequestHandler):
+    class Squares(RequestHandler):
         async def get(self) -> None:
             sender, receiver = nursery.open_memory_channel[int](0)
 
@@ -216,7 +218,7 @@ async def test_a_handler_opens_a_nursery() -> None:
                         workers.start_soon(work, number, sender.clone())
                 squares = sorted([square async for square in receiver])
             with nursery.move_on_after(0.01) as scope:
-                await tornado.gen.sleep(10)
+                await sleep(10)
             self.write({"squares": squares, "gave up": scope.cancelled_caught})
 
     with serving({"/": Squares}) as address, client() as http:

@@ -1,16 +1,16 @@
 """uvicorn with Starlette and FastAPI: in one loop with its clients, and as a program of its own."""
 
+# mypy: allow-subclassing-any, allow-untyped-decorators
+# To the type checker everything of the libraries is Any, installed or not.
+
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
 
 import fastapi
 import httpx
@@ -155,6 +155,7 @@ async def test_a_fastapi_handler_opens_a_nursery() -> None:
 
     @app.get("/squares/{count}")
     async def squares(count: int) -> list[int]:
+        found: list[int] = []
         sender, receiver = nursery.open_memory_channel[int](0)
 
         async def work(number: int, results: nursery.MemorySendChannel[int]) -> None:
@@ -166,7 +167,9 @@ async def test_a_fastapi_handler_opens_a_nursery() -> None:
             async with sender:
                 for number in range(count):
                     workers.start_soon(work, number, sender.clone())
-            return sorted([square async for square in receiver])
+            async for square in receiver:
+                found.append(square)
+        return sorted(found)
 
     async with serving(app) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
         for _ in range(2):
@@ -361,4 +364,3 @@ def test_the_command_runs_on_our_loop_and_ends_by_a_signal(http: str, tmp_path: 
     assert "left the nursery" in log.read_text()
     assert "Finished server process" in log.read_text()
     assert program.returncode in (0, -signal.SIGTERM)
-

@@ -109,6 +109,23 @@ async def test_closing_twice_is_fine() -> None:
     assert sock.fileno() == -1
 
 
+async def test_a_socket_that_a_task_waits_for_is_not_closed_from_another_thread() -> None:
+    left, right = socketpair()
+
+    async def receive() -> None:
+        assert await left.recv(10) == b"data"
+
+    with left, right, nursery.fail_after(1):
+        async with nursery.open_nursery() as n:
+            n.start_soon(receive)
+            await wait_all_tasks_blocked()
+            with pytest.raises(RuntimeError, match="closing a socket that a task waits for"):
+                await nursery.to_thread.run_sync(left.close)
+            await right.send(b"data")
+        await nursery.to_thread.run_sync(left.close)
+        assert left.fileno() == -1
+
+
 def test_closing_outside_a_run_is_fine() -> None:
     left, right = socketpair()
     left.close()
@@ -502,6 +519,112 @@ async def test_a_plain_read_is_not_confused_by_one_with_flags() -> None:
                 assert scope.cancelled_caught
                 with nursery.fail_after(1):
                     assert await near.recv(10) == b"plain"
+
+
+async def until_nothing_is_known_to_be_there(sock: SocketType) -> None:
+    with nursery.move_on_after(0.001) as scope:
+        await sock.recv(1)
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "error"),
+    [
+        ("recv", (-1,), ValueError),
+        ("recv", (1.5,), TypeError),
+        ("recv", ("1",), TypeError),
+        ("recv", (1, None), TypeError),
+        ("recvfrom", (-1,), ValueError),
+        ("recvfrom", (None,), TypeError),
+        ("recvmsg", (-1,), ValueError),
+        ("recvmsg", (1, -1), ValueError),
+        ("recvmsg", (1, "1"), TypeError),
+        ("recv_into", (b"constant",), TypeError),
+        ("recv_into", (memoryview(b"constant"),), TypeError),
+        ("recv_into", (memoryview(bytearray(4))[::2],), BufferError),
+        ("recv_into", (bytearray(2), 3), ValueError),
+        ("recv_into", (bytearray(2), -1), ValueError),
+        ("recv_into", (bytearray(2), "1"), TypeError),
+        ("recvfrom_into", (b"constant",), TypeError),
+        ("recvfrom_into", (bytearray(2), 3), ValueError),
+        ("recvmsg_into", (5,), TypeError),
+        ("recvmsg_into", ([b"constant"],), TypeError),
+    ],
+)
+async def test_a_mistaken_read_is_told_at_once_although_nothing_is_there(
+    name: str, args: tuple[object, ...], error: type[Exception]
+) -> None:
+    left, right = socketpair()
+    with left, right, nursery.fail_after(1):
+        await until_nothing_is_known_to_be_there(left)
+        with pytest.raises(error):
+            await getattr(left, name)(*args)
+
+
+async def test_a_read_of_nothing_returns_at_once_although_nothing_is_there() -> None:
+    left, right = socketpair()
+    with left, right, nursery.fail_after(1):
+        await until_nothing_is_known_to_be_there(left)
+        with assert_checkpoints():
+            assert await left.recv(0) == b""
+        with assert_checkpoints():
+            assert await left.recv_into(bytearray()) == 0
+
+
+@pytest.mark.parametrize("receiver", ["recv_into", "recvfrom_into"])
+@pytest.mark.parametrize("kind", [bytearray, lambda size: memoryview(bytearray(size)), lambda size: array.array("B", [0] * size)])
+async def test_a_read_into_any_buffer_waits_until_there_is_something(
+    receiver: str, kind: Callable[[int], bytearray | memoryview]
+) -> None:
+    left, right = socketpair()
+    buffer = kind(4)
+
+    async def receive() -> None:
+        await getattr(left, receiver)(buffer)
+
+    with left, right, nursery.fail_after(1):
+        await until_nothing_is_known_to_be_there(left)
+        async with nursery.open_nursery() as n:
+            n.start_soon(receive)
+            await wait_all_tasks_blocked()
+            await right.send(b"data")
+    assert bytes(buffer) == b"data"
+
+
+async def test_buffers_that_can_be_gone_through_only_once_outlive_the_wait() -> None:
+    left, right = socketpair()
+    buffers = [bytearray(3), bytearray(3)]
+    with left, right, nursery.fail_after(1):
+        async with nursery.open_nursery() as n:
+            n.start_soon(left.recvmsg_into, iter(buffers))
+            await wait_all_tasks_blocked()
+            await right.send(b"abcde")
+    assert buffers == [b"abc", b"de\0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "error"),
+    [
+        ("send", ("text",), TypeError),
+        ("send", (None,), TypeError),
+        ("send", (memoryview(b"abcd")[::2],), BufferError),
+        ("send", (b"data", "0"), TypeError),
+        ("sendto", ("text", "/nowhere"), TypeError),
+        ("sendmsg", ([5],), TypeError),
+    ],
+)
+async def test_a_mistaken_send_is_told_at_once_although_there_is_no_room(
+    name: str, args: tuple[object, ...], error: type[Exception]
+) -> None:
+    left, right = socketpair()
+    with left, right, nursery.fail_after(1):
+        with nursery.move_on_after(0.005):
+            while True:
+                await left.send(b"x" * 100_000)
+        with pytest.raises(error):
+            await getattr(left, name)(*args)
+        with assert_checkpoints():
+            assert await left.send(b"") == 0
 
 
 # Connections

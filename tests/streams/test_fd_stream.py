@@ -431,7 +431,8 @@ async def test_a_closed_stream_receives_nothing() -> None:
         with pytest.raises(nursery.ClosedResourceError) as caught:
             await receiver.receive_some()
         # The number that is no descriptor any more is no news.
-        assert caught.value.__cause__ is None and caught.value.__suppress_context__
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
 
 
 async def test_closing_twice_leaves_the_next_owner_of_the_number_alone() -> None:
@@ -676,6 +677,23 @@ async def test_a_stream_whose_waiters_were_warned_of_a_close_goes_on_if_it_is_no
             notify_closing(receiver)
             await wait_all_tasks_blocked()
             await sender.send_all(b"data")
+
+
+async def test_a_stream_that_a_task_waits_on_is_not_closed_from_another_thread() -> None:
+    async with pipe() as (sender, receiver):
+
+        async def receive() -> None:
+            assert await receiver.receive_some() == b"data"
+
+        with nursery.fail_after(1):
+            async with nursery.open_nursery() as n:
+                n.start_soon(receive)
+                await wait_all_tasks_blocked()
+                with pytest.raises(RuntimeError, match="closing a stream that a task waits for"):
+                    await nursery.to_thread.run_sync(receiver.close)
+                await sender.send_all(b"data")
+            await nursery.to_thread.run_sync(receiver.close)
+        assert receiver.fileno() == -1
 
 
 def test_closing_needs_no_run() -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import socket as stdlib_socket
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -136,6 +137,23 @@ async def test_a_listener_in_memory_can_be_connected_to_by_itself(autojump_clock
             assert server.socket.getpeername() == stream.socket.getsockname()
             for resource in (stream, server, listener):
                 await resource.aclose()
+
+
+async def test_a_listener_on_another_host_in_memory_can_be_connected_to(autojump_clock: MockClock) -> None:
+    with Network(link=Link(delay=1)) as network:
+        host = network.host("server", "fd00::1", "10.9.9.9")
+        with host.active():
+            listeners = await nursery.open_tcp_listeners(0)
+        for listener in listeners:
+            async with listener:
+                try:
+                    async with await open_stream_to_socket_listener(listener) as stream:
+                        assert stream.socket.getpeername()[0] == host.addresses[listener.socket.family == AF_INET]
+                except OSError as exc:
+                    # At home there is no IPv6.
+                    assert listener.socket.family == AF_INET6
+                    assert exc.errno == errno.EAFNOSUPPORT
+        assert nursery.current_time() == 2
 
 
 async def test_the_real_network_is_back_after_the_block() -> None:
@@ -870,14 +888,195 @@ async def test_a_closed_socket_can_do_nothing_more() -> None:
 
 async def test_an_unconnected_socket_has_nobody_to_talk_to() -> None:
     with Network(), nursery.socket.socket() as sock:
-        for call in (lambda: sock.recv(1), lambda: sock.send(b"x")):
+        for call, number in ((lambda: sock.recv(1), errno.ENOTCONN), (lambda: sock.send(b"x"), errno.EPIPE)):
             with pytest.raises(OSError) as caught:
                 await call()
-            assert caught.value.errno == errno.ENOTCONN
+            assert caught.value.errno == number
         with pytest.raises(OSError):
             sock.getpeername()
         with pytest.raises(ValueError, match="tuple"):
             await sock.connect("somewhere")
+
+
+# As in reality: each of these runs on the real loopback interface and in memory, and must end the same way.
+
+Pair = tuple[nursery.socket.SocketType, nursery.socket.SocketType]
+Outcome = tuple[object, ...]
+
+
+async def socket_pair() -> Pair:
+    with nursery.socket.socket() as listener:
+        await listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        client = nursery.socket.socket()
+        await client.connect(listener.getsockname())
+        server, _ = await listener.accept()
+    return client, server
+
+
+async def outcomes(*calls: Callable[[], Awaitable[object]]) -> Outcome:
+    """Return what each call returns, or the class of its error and the system's name for it."""
+    results: list[object] = []
+    for call in calls:
+        try:
+            results.append(await call())
+        except Exception as exc:
+            number = exc.errno if isinstance(exc, OSError) else None
+            results.append((type(exc).__name__, None if number is None else errno.errorcode[number]))
+        # A real network takes a moment.
+        await nursery.sleep(0.002)
+    return tuple(results)
+
+
+async def nothing_is_received_at_once(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    return await outcomes(lambda: client.recv(0))
+
+
+async def a_reset_is_told_once(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    await server.send(b"data")
+    await client.send(b"unread")
+    await nursery.sleep(0.002)
+    server.close()
+    await nursery.sleep(0.002)
+    return await outcomes(
+        lambda: client.recv(2),
+        lambda: client.recv(2),
+        lambda: client.recv(2),
+        lambda: client.recv(2),
+        lambda: client.send(b"x"),
+    )
+
+
+async def a_reset_is_told_to_who_sends(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    await client.send(b"unread")
+    await nursery.sleep(0.002)
+    server.close()
+    await nursery.sleep(0.002)
+    return await outcomes(lambda: client.send(b"x"), lambda: client.send(b"x"), lambda: client.recv(1))
+
+
+async def a_reset_after_the_end_is_the_senders_mistake(
+    client: nursery.socket.SocketType, server: nursery.socket.SocketType
+) -> Outcome:
+    server.close()
+    await nursery.sleep(0.002)
+    sends: list[Callable[[], Awaitable[object]]] = [lambda: client.send(b"x")] * 3
+    return await outcomes(*sends, lambda: client.recv(1))
+
+
+async def flags_that_mean_nothing_here(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    await server.send(b"abc")
+    await nursery.sleep(0.002)
+    return await outcomes(
+        lambda: client.recv(1, nursery.socket.MSG_DONTWAIT), lambda: client.recv(2, nursery.socket.MSG_WAITALL)
+    )
+
+
+async def more_than_the_buffer_holds(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    await server.send(b"abc")
+    return await outcomes(lambda: client.recv_into(bytearray(2), 5))
+
+
+async def the_address_of_a_connected_socket_is_ignored(
+    client: nursery.socket.SocketType, server: nursery.socket.SocketType
+) -> Outcome:
+    return await outcomes(lambda: client.sendto(b"ab", ("127.0.0.1", 1)), lambda: server.recv(5))
+
+
+async def what_the_system_tells(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    level = stdlib_socket.SOL_SOCKET
+    return tuple(
+        client.getsockopt(level, option)
+        for option in (stdlib_socket.SO_ERROR, stdlib_socket.SO_DOMAIN, stdlib_socket.SO_PROTOCOL)
+    )
+
+
+async def a_half_that_is_none(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    async def shut_down() -> None:
+        client.shutdown(9)
+
+    return await outcomes(shut_down)
+
+
+async def ports_that_are_none(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    with nursery.socket.socket() as sock, nursery.socket.socket(type=SOCK_DGRAM) as datagrams:
+        return await outcomes(
+            lambda: sock.connect(("127.0.0.1", 70000)),
+            lambda: sock.bind(("127.0.0.1", -1)),
+            lambda: datagrams.sendto(b"x", ("127.0.0.1", 65536)),
+        )
+
+
+async def kinds_that_are_none(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    async def make(family: int, kind: int) -> object:
+        with nursery.socket.socket(family, kind) as sock:
+            return sock.type
+
+    return await outcomes(
+        lambda: make(999, SOCK_STREAM),
+        lambda: make(AF_INET, 999),
+        lambda: make(AF_INET, SOCK_STREAM | nursery.socket.SOCK_NONBLOCK | nursery.socket.SOCK_CLOEXEC),
+    )
+
+
+async def datagram_sockets_do_not_listen(
+    client: nursery.socket.SocketType, server: nursery.socket.SocketType
+) -> Outcome:
+    with nursery.socket.socket(type=SOCK_DGRAM) as sock:
+
+        async def listen() -> None:
+            sock.listen()
+
+        return await outcomes(listen, sock.accept)
+
+
+async def a_datagram_that_is_refused(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    with nursery.socket.socket(type=SOCK_DGRAM) as sock:
+        await sock.connect(("127.0.0.1", 1))
+        return await outcomes(
+            lambda: sock.send(b"x"), lambda: sock.recv(1), lambda: sock.send(b"x"), lambda: sock.send(b"x")
+        )
+
+
+async def a_datagram_that_is_cut_short(client: nursery.socket.SocketType, server: nursery.socket.SocketType) -> Outcome:
+    with nursery.socket.socket(type=SOCK_DGRAM) as left, nursery.socket.socket(type=SOCK_DGRAM) as right:
+        await right.bind(("127.0.0.1", 0))
+        await left.sendto(b"long", right.getsockname())
+        await left.sendto(b"long", right.getsockname())
+        return (await right.recvmsg(2))[:3] + (await right.recvmsg(4))[:3]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the network in memory behaves like Linux's")
+@pytest.mark.parametrize(
+    "scene",
+    [
+        nothing_is_received_at_once,
+        a_reset_is_told_once,
+        a_reset_is_told_to_who_sends,
+        a_reset_after_the_end_is_the_senders_mistake,
+        flags_that_mean_nothing_here,
+        more_than_the_buffer_holds,
+        the_address_of_a_connected_socket_is_ignored,
+        what_the_system_tells,
+        a_half_that_is_none,
+        ports_that_are_none,
+        kinds_that_are_none,
+        datagram_sockets_do_not_listen,
+        a_datagram_that_is_refused,
+        a_datagram_that_is_cut_short,
+    ],
+)
+async def test_in_memory_it_ends_as_in_reality(
+    scene: Callable[[nursery.socket.SocketType, nursery.socket.SocketType], Awaitable[Outcome]],
+) -> None:
+    async def play() -> Outcome:
+        client, server = await socket_pair()
+        with client, server, nursery.fail_after(5):
+            return await scene(client, server)
+
+    real = await play()
+    with Network():
+        assert await play() == real
 
 
 def test_a_link_is_checked() -> None:

@@ -62,9 +62,10 @@ def batch(runner: Runner) -> None:
     message: Any
     callback: Any = None
     args: Any = None
+    left = runner.steps_until_poll
     while True:
         turn = len(queue)
-        runner.steps_until_poll -= turn
+        left -= turn
         for _ in range(turn):
             task = popleft()
             if type(task) is Task:
@@ -82,15 +83,23 @@ def batch(runner: Runner) -> None:
                     if callback is not None:
                         args = task._args
                         try:
-                            task._context.run(callback, *args)
+                            # The call with a star costs 150 ns more.
+                            if not args:
+                                task._context.run(callback)
+                            elif len(args) == 1:
+                                task._context.run(callback, args[0])
+                            else:
+                                task._context.run(callback, *args)
                         except (SystemExit, KeyboardInterrupt):
                             raise
                         except BaseException as exc:
                             task.report(exc, callback, args)
+                        # What they hold is free from here on (tests/compat/test_ctasks.py).
+                        callback = args = None
                     continue
                 runner.current = task
             try:
-                message = task.run(task.send, None)
+                message = task.context.run(task.send, None)
             except StopIteration as stop:
                 value = stop.value
                 message = RETURNED
@@ -136,14 +145,16 @@ def batch(runner: Runner) -> None:
                     task.deliver()
             else:
                 await_future(task, message)
-        runner.current = None
-        # The frame that sleeps in epoll must not keep a task alive.
-        task = message = callback = args = None
         # The next turn may begin here, unless someone outside has to look first.
-        if one_turn or not queue or runner.steps_until_poll <= 0 or loop._stopping:
+        if one_turn or not queue or left <= 0 or loop._stopping:
             break
         if deadlines.soonest != inf:
+            runner.current = None
             expire(runner)
+    runner.current = None
+    runner.steps_until_poll = left
+    # The frame that sleeps in epoll must not keep a task alive.
+    task = message = callback = args = None
     if entered:
         current_tasks.pop(loop, None)
 

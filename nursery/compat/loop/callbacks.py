@@ -154,7 +154,6 @@ class Callbacks(LoopState):
             future.remember_source()
         return future  # type: ignore[no-any-return]  # it says so itself
 
-    # flat: once for every task
     def create_task(  # type: ignore[override]  # typeshed's signature changes with the version, this one takes all
         self,
         coro: Coroutine[Any, Any, T],
@@ -165,35 +164,24 @@ class Callbacks(LoopState):
     ) -> asyncio.Task[T]:
         """Start a task in the run's root group.
 
-        Arguments: options go to the task factory; without one, `eager_start=True` makes a task of asyncio's own class.
+        Arguments: eager_start=True runs the first step at once.  Options go to the task factory.
+        Raises RuntimeError if the loop is closed, TypeError for what is no coroutine.
         Source: asyncio's documentation, `loop.create_task`.
         """
-        if self._closed:
-            self._check_closed()
         factory = self._task_factory
-        if factory is None and not (options and options.pop("eager_start", None)):
+        if factory is None:
+            if not options:
+                return self.start_task(coro, name, context)
+            eager = options.pop("eager_start", None)
             if options:
                 raise TypeError(f"create_task() got unexpected keyword arguments {sorted(options)}")
-            if type(coro) is not CoroutineType and not coroutines.iscoroutine(coro):
-                raise TypeError(f"a coroutine was expected, got {coro!r}")
-            runner = self.runner
-            nursery = self.root_group
-            ours: Any = Task(
-                runner,
-                coro,
-                copy_context() if context is None else context,
-                nursery,
-                task_number() if name is None else str(name),
-            )
-            if self._debug:
-                ours._source_traceback = format_helpers.extract_stack(sys._getframe(1))
-            nursery._children[ours] = None
-            if runner.instruments is not None:
-                runner.instruments.call("task_spawned", ours)
-            runner.queue.append(ours)
-            return ours  # type: ignore[no-any-return]  # it says so itself
-        if factory is None:
-            factory = _eager
+            if not eager:
+                return self.start_task(coro, name, context)
+            from ..eager import start_eagerly
+
+            return start_eagerly(self, coro, name=name, context=context)  # type: ignore[arg-type]  # it is the loop
+        if self._careful:
+            self._check_closed()
         if context is not None:
             options["context"] = context
         if name is not None and FACTORY_TAKES_ALL:
@@ -209,6 +197,32 @@ class Callbacks(LoopState):
             made.set_name(name)
         return made  # type: ignore[no-any-return]  # whatever the factory makes
 
+    # flat: once for every task
+    def start_task(
+        self, coro: Coroutine[Any, Any, T], name: object = None, context: Context | None = None
+    ) -> asyncio.Task[T]:
+        """Start a task of ours in the run's root group, whatever the task factory."""
+        if self._careful:
+            self._check_closed()
+        if type(coro) is not CoroutineType and not coroutines.iscoroutine(coro):
+            raise TypeError(f"a coroutine was expected, got {coro!r}")
+        runner = self.runner
+        nursery = self.root_group
+        ours: Any = Task(
+            runner,
+            coro,
+            copy_context() if context is None else context,
+            nursery,
+            task_number() if name is None else str(name),
+        )
+        if self._debug:
+            ours._source_traceback = format_helpers.extract_stack(sys._getframe(2))
+        nursery._children[ours] = None
+        if runner.instruments is not None:
+            runner.instruments.call("task_spawned", ours)
+        runner.queue.append(ours)
+        return ours  # type: ignore[no-any-return]  # it says so itself
+
     def set_task_factory(self, factory: Callable[..., Any] | None) -> None:
         """Let `factory(loop, coro, **options)` make the tasks; None for our own."""
         if factory is not None and not callable(factory):
@@ -218,11 +232,6 @@ class Callbacks(LoopState):
     def get_task_factory(self) -> Any:
         """Return the task factory, None if there is none."""
         return self._task_factory
-
-
-def _eager(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
-    """Make an eager task, of asyncio's own class."""
-    return asyncio.Task(coro, loop=loop, eager_start=True, **options)  # type: ignore[call-arg]  # 3.12 and newer
 
 
 class _NoHandle(asyncio.Handle):

@@ -17,7 +17,7 @@ from ssl import SSLContext
 from typing import Any, TypeVar
 
 from ..transports.socket import SocketTransport
-from ..transports.tls import TLSSettings, SSLTransport
+from ..transports.tls import SSLTransport, TLSSettings
 from .server import Server
 from .sockets import Sockets
 

@@ -112,7 +112,13 @@ class Descriptors(LoopState):
 
     def _free_descriptor(self, fd: int | HasFileno) -> int:
         """Return the number of `fd`, which must not belong to a transport."""
-        number = fd if isinstance(fd, int) else int(fd.fileno())
+        if isinstance(fd, int):
+            number = fd
+        else:
+            try:
+                number = int(fd.fileno())
+            except (AttributeError, TypeError, ValueError):
+                raise ValueError(f"Invalid file object: {fd!r} is neither a descriptor nor has one") from None
         if number < 0:
             raise ValueError(f"Invalid file descriptor: {number}")
         transport = self._transports.get(number)

@@ -50,10 +50,11 @@ class Line(ReadinessHandle):
         self.writing = writing
         self.waiters: deque[Future[None]] = deque()
 
-    async def take_turn(self, call: Callable[[], T]) -> T:
+    async def take_turn(self, call: Callable[[], T], *, tried: bool = True) -> T:
         """Return what `call()` returns once it does not block and it is the caller's turn.
 
-        While `call` raises `BlockingIOError` or `Unfinished` the turn lasts.
+        While `call` raises `BlockingIOError` or `Unfinished` the turn lasts.  Unless the caller has `tried` and would
+        have blocked, the first call is made at once: no event may come for a socket that is ready already.
         """
         waiters = self.waiters
         create_future = self.place.loop.create_future
@@ -61,7 +62,10 @@ class Line(ReadinessHandle):
         waiters.append(ready)
         try:
             if waiters[0] is ready:
-                self._stand()
+                if tried:
+                    self._stand()
+                else:
+                    ready.set_result(None)
             while True:
                 await ready
                 try:

@@ -10,7 +10,7 @@ from asyncio.log import logger
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..transports.pipe import ReadPipeTransport, WritePipeTransport
+from ..transports.pipe import PipeEnd, ReadPipeTransport, WritePipeTransport
 from .state import LoopState
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
@@ -31,7 +31,7 @@ class Pipes(LoopState):
         """
         protocol = protocol_factory()
         transport = ReadPipeTransport(self, pipe, protocol)
-        await self._connect_pipe("Read", pipe, transport, protocol)
+        await self._connect_pipe("Read", transport, protocol)
         return transport, protocol
 
     async def connect_write_pipe(
@@ -44,16 +44,10 @@ class Pipes(LoopState):
         """
         protocol = protocol_factory()
         transport = WritePipeTransport(self, pipe, protocol)
-        await self._connect_pipe("Write", pipe, transport, protocol)
+        await self._connect_pipe("Write", transport, protocol)
         return transport, protocol
 
-    async def _connect_pipe(
-        self,
-        direction: str,
-        pipe: Any,
-        transport: ReadPipeTransport | WritePipeTransport,
-        protocol: asyncio.BaseProtocol,
-    ) -> None:
+    async def _connect_pipe(self, direction: str, transport: PipeEnd, protocol: asyncio.BaseProtocol) -> None:
         connected: asyncio.Future[None] = self.create_future()
         self.call_soon(protocol.connection_made, transport)
         self.call_soon(transport.begin, connected)
@@ -63,4 +57,4 @@ class Pipes(LoopState):
             transport.close()
             raise
         if self._debug:
-            logger.debug("%s pipe %r connected: (%r, %r)", direction, pipe.fileno(), transport, protocol)
+            logger.debug("%s pipe connected: (%r, %r)", direction, transport, protocol)

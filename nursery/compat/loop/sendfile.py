@@ -86,7 +86,7 @@ class Sendfile(Sockets):
         """Let the system send a file, when it is this call's turn to write to the socket."""
         rest = Rest(sock, descriptor, offset, count)
         try:
-            await line.take_turn(rest)
+            await line.take_turn(rest, tried=False)
         finally:
             if rest.sent:
                 try:
@@ -301,9 +301,9 @@ class StandIn(asyncio.Protocol):
 
     def leave(self) -> None:
         """Put the real protocol back, and tell it what it has missed."""
-        self._transport.set_protocol(self._protocol)
         if self._ended:
             return
+        self._transport.set_protocol(self._protocol)
         if self._was_reading:
             self._transport.resume_reading()
         if self._was_paused and not self._paused:

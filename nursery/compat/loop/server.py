@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from ..events import ReadinessHandle
 from ..transports.socket import SocketTransport
-from ..transports.tls import TLSSettings, SSLTransport, Wire
+from ..transports.tls import SSLTransport, TLSSettings, Wire
 
 if TYPE_CHECKING:
     from ...kernel.io.interest import Interest

@@ -84,10 +84,10 @@ class Sockets(Descriptors, Names):
         Descriptors._unwatch_reader(self, place.fd)
         return await place.reading.take_turn(call)
 
-    async def _when_writable(self, sock: socket.socket, call: Callable[[], T]) -> T:
+    async def _when_writable(self, sock: socket.socket, call: Callable[[], T], *, tried: bool = True) -> T:
         place = self._place_of(sock) or self._new_place(sock)
         Descriptors._unwatch_writer(self, place.fd)
-        return await place.writing.take_turn(call)
+        return await place.writing.take_turn(call, tried=tried)
 
     # add_reader() and its kin on a descriptor that is being waited for
 
@@ -206,7 +206,7 @@ class Sockets(Descriptors, Names):
         Source: asyncio's documentation, `loop.sock_sendall`.
         """
         place = self._place_of(sock)
-        sent = 0
+        sent = None
         if place is None or not place.writing.waiters:
             try:
                 sent = sock.send(data)
@@ -215,7 +215,7 @@ class Sockets(Descriptors, Names):
             else:
                 if sent == (len(data) if type(data) is bytes else memoryview(data).nbytes):
                     return
-        await self._when_writable(sock, Remainder(sock, data, sent))
+        await self._when_writable(sock, Remainder(sock, data, sent or 0), tried=sent is None)
 
     async def sock_sendto(self, sock: socket.socket, data: ReadableBuffer, address: Any) -> int:
         """Send a datagram to `address` and return how many bytes were sent.

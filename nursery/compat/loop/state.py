@@ -8,6 +8,7 @@ that lives as long as the run and is never cancelled by a failure.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import get_ident
@@ -50,6 +51,8 @@ class LoopState(asyncio.AbstractEventLoop):
     _signal_handlers: dict[int, Handle]
     _watches: dict[int, Watch]
     _transports: Any
+    # Under run(strict=True): the failures that somebody still holds, and may ask for.
+    _unretrieved: weakref.WeakSet[Any] | None = None
 
     def _check_closed(self) -> None:
         if self._closed:
@@ -87,8 +90,8 @@ class LoopState(asyncio.AbstractEventLoop):
     def is_running(self) -> bool:
         """Return whether the loop is inside `run_forever`."""
         if current.runner is self.runner:
-            # An eager C task asks this, and nothing else, right before its first step, which runs inside the step of the
-            # task that makes it and must not be taken for that: whoever needs the current task now asks asyncio which
-            # one it is (record_of_current; tests/compat/test_ctasks.py).
+            # An eager C task asks this, and nothing else, right before its first step, which runs inside the step of
+            # the task that makes it and must not be taken for that: whoever needs the current task now asks asyncio
+            # which one it is (record_of_current; tests/compat/test_ctasks.py).
             self.runner.current = None
         return self.running_in is not None

@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from typing import Any
 
-from ..transports.tls import TLSSettings, SSLTransport
+from ..transports.tls import SSLTransport, TLSSettings
 from .connections import Connections
 
 

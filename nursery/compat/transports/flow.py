@@ -18,11 +18,21 @@ HIGH_MARK: Final = 64 * 1024
 class FlowControl(asyncio.Transport):
     """The two marks, and the calls of pause_writing and resume_writing."""
 
+    # Slots for speed: asyncio's class has one, and with it the interpreter (3.13) specialises no access to a plain
+    # attribute.  A dict is there for users who put something on a transport.
+    __slots__ = ("__dict__", "__weakref__", "_high", "_loop", "_low", "_paused_protocol", "_protocol")
+
     _loop: LoopState
     _protocol: asyncio.BaseProtocol
-    _paused_protocol = False
-    _high = HIGH_MARK
-    _low = HIGH_MARK // 4
+    _paused_protocol: bool
+    _high: int
+    _low: int
+
+    def __init__(self, extra: dict[str, Any] | None = None) -> None:
+        super().__init__(extra)
+        self._paused_protocol = False
+        self._high = HIGH_MARK
+        self._low = HIGH_MARK // 4
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """Return the low and the high mark, in bytes."""

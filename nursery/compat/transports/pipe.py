@@ -197,7 +197,7 @@ class PipeEnd(asyncio.BaseTransport):
             self._protocol.connection_lost(exc)  # type: ignore[arg-type]  # asyncio passes what it has
         finally:
             # What leads from here to the protocol is a cycle with the way back.
-            self._protocol = None  # type: ignore[assignment]  # as asyncio does
+            self.set_protocol(None)  # type: ignore[arg-type]  # as asyncio does
             self.release()
 
     def release(self) -> None:

@@ -11,9 +11,9 @@ Invariant: the protocol is called in this order, each method in a turn of the lo
 
 asyncio promises of this only the first and the last line.
 
-The process is nursery.processes.process.Process: it waits, it reaps, it sends the signals.  Its number is used by
-nobody else, and never after the reaping.  Here is one kernel task that waits for it, which is no task of asyncio's: a program
-that cancels all tasks, as asyncio.run does, must still learn of the ends of its children.
+The process is nursery.processes.process.Process: it waits, it reaps, it sends the signals, and none after the reaping.
+Here is one kernel task that waits for it, which is no task of asyncio's: a program that cancels all tasks, as
+asyncio.run does, must still learn of the ends of its children.
 """
 
 from __future__ import annotations

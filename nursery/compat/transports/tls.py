@@ -177,6 +177,29 @@ class SSLTransport(FlowControl):
     Source: asyncio's documentation, "Transports and Protocols".
     """
 
+    __slots__ = (
+        "_backlog",
+        "_backlog_size",
+        "_began",
+        "_below",
+        "_buffered_protocol",
+        "_connected",
+        "_data_received",
+        "_engine",
+        "_error",
+        "_full_below",
+        "_lost_writes",
+        "_paused",
+        "_resuming",
+        "_settings",
+        "_ssl_protocol",
+        "_state",
+        "_timer",
+        "_unsent",
+        "_waiter",
+        "_write_below",
+    )
+
     # asyncio's own names for "start_tls() may be called on it", and "sendfile() has to read and write".
     _start_tls_compatible = True
     _sendfile_compatible: Any = asyncio.constants._SendfileMode.FALLBACK  # type: ignore[attr-defined]  # not in typeshed

@@ -122,4 +122,4 @@ class DatagramSocket(Endpoint):
         if not flags & stdlib_socket.MSG_PEEK:
             self._arrived.popleft()
             self._arrived_bytes -= len(data)
-        return data[:most], stdlib_socket.MSG_TRUNC if len(data) > most else 0, sockaddr(*source)
+        return data[:most], int(stdlib_socket.MSG_TRUNC) if len(data) > most else 0, sockaddr(*source)

@@ -79,7 +79,11 @@ class Host:
         """Return the address from which the host talks to `target`."""
         if self.owns(target):
             return target
-        return next(address for address in self.addresses if family_of(address) == family_of(target))
+        return self.address_of(family_of(target))
+
+    def address_of(self, family: AddressFamily) -> str:
+        """Return the first of the host's addresses that is of this family; there must be one."""
+        return next(address for address in self.addresses if family_of(address) == family)
 
     def bind(self, endpoint: Endpoint, address: str, port: int) -> int:
         """Give an address and port to a socket, any free port for 0; return the port."""

@@ -7,25 +7,41 @@ any selector, asyncio.BaseEventLoop, and the loop of `test.test_asyncio.utils` w
 from __future__ import annotations
 
 import asyncio
-import os
+import importlib
 import unittest
-from asyncio import base_events, events, tasks, unix_events
+from asyncio import base_events, events, unix_events
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from types import ModuleType
 from typing import Any
 
 from nursery import compat
-from nursery.compat.loop import EventLoop, batch, errors, running
-from nursery.compat.loop.running import digest
+from nursery.compat.loop import EventLoop
+from nursery.compat.task import Task
 from nursery.kernel.clock import Clock
-from nursery.kernel.loop import NOT_IDLE, run_batch
+from nursery.kernel.loop import NOT_IDLE, digest, run_batch
 
 # Timers that are due within this many seconds are due: the tests add up fractions.
 RESOLUTION = 1e-9
 
 
-class AnySelectorEventLoop(EventLoop):
+class SuiteLoop(EventLoop):
+    """Our loop with a few private methods of asyncio's, which tests of behaviour call in passing."""
+
+    def _run_once(self) -> None:
+        with self._inside():
+            digest(self.runner, self.runner.io.fetch(0.0), 0.0, NOT_IDLE)
+            run_batch(self.runner)
+
+    def _add_callback(self, handle: Any) -> None:
+        self._ready.append(handle)
+
+    def _stop_serving(self, sock: Any) -> None:
+        self.remove_reader(sock)
+        sock.close()
+
+
+class AnySelectorEventLoop(SuiteLoop):
     """Our loop under the name of asyncio.SelectorEventLoop: it takes a selector, and needs none."""
 
     def __init__(self, selector: object = None) -> None:
@@ -51,7 +67,7 @@ class HandClock(Clock):
         return 0.0
 
 
-class TestLoop(EventLoop):
+class TestLoop(SuiteLoop):
     """Our loop, with its time moved by a generator: `when = yield seconds` after each turn that set a timer."""
 
     def __init__(self, gen: Callable[[], Generator[float | None, float, None]] | None = None) -> None:
@@ -129,11 +145,36 @@ class OurNames:
         return getattr(self._module, name)
 
 
-class ForwardedLogger:
-    """Stands where our loop has asyncio's logger, so that a test may put a mock into `asyncio.base_events`."""
+class Forwarded:
+    """Stands in a module of ours for a module that asyncio's imports too, so that a test may put a mock there."""
+
+    def __init__(self, module: ModuleType, name: str) -> None:
+        self._module = module
+        self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(base_events.logger, name)  # type: ignore[attr-defined]  # not in typeshed
+        return getattr(getattr(self._module, self._name), name)
+
+
+# Ours, asyncio's, and what both import.
+FORWARDED = (
+    ("callbacks connections datagrams debugging errors executors names running server signals", base_events, "logger"),
+    ("connections datagrams names server", base_events, "socket"),
+    ("unix", unix_events, "socket"),
+    ("signals", unix_events, "signal"),
+    ("signals", unix_events, "sys"),
+    ("sendfile", unix_events, "os"),
+    ("unix socket_files", unix_events, "os"),
+)
+
+
+def forward_modules() -> None:
+    """Let our loop use the modules that asyncio's has, through asyncio's names for them."""
+    for ours, theirs, name in FORWARDED:
+        for module_name in ours.split():
+            module = importlib.import_module(f"nursery.compat.loop.{module_name}")
+            if hasattr(module, name):
+                setattr(module, name, Forwarded(theirs, name))
 
 
 def exchange_loops() -> None:
@@ -145,16 +186,16 @@ def exchange_loops() -> None:
     for policy in ("_UnixDefaultEventLoopPolicy", "DefaultEventLoopPolicy"):
         if hasattr(unix_events, policy):
             getattr(unix_events, policy)._loop_factory = AnySelectorEventLoop
-    asyncio.BaseEventLoop = EventLoop  # type: ignore[misc, assignment]  # that is the purpose
+    asyncio.BaseEventLoop = SuiteLoop  # type: ignore[misc, assignment]  # that is the purpose
     if not hasattr(events, "get_event_loop_policy") and not hasattr(events, "_get_event_loop_policy"):
         asyncio.new_event_loop = events.new_event_loop = AnySelectorEventLoop
-    errors.logger = ForwardedLogger()  # type: ignore[assignment]  # see there
+    forward_modules()
 
 
 def exchange_names(module: ModuleType, *, facade: bool) -> None:
     """Exchange what a test module has imported of asyncio."""
     if module.__name__.endswith(".test_base_events"):
-        vars(module)["base_events"] = OurNames(base_events, BaseEventLoop=EventLoop)
+        vars(module)["base_events"] = OurNames(base_events, BaseEventLoop=SuiteLoop)
     if facade:
         for holder in (module, unittest.async_case):
             for name, value in list(vars(holder).items()):
@@ -230,5 +271,3 @@ def add_kernel_tests(module: ModuleType, case: type) -> None:
 
 
 __all__ = ["add_kernel_tests", "exchange_loops", "exchange_names"]
-
-_ = (os, tasks, batch, running)

@@ -544,7 +544,7 @@ def test_the_socket_of_a_transport_is_refused(pair: tuple[socket.socket, socket.
 def test_who_waits_for_a_socket_that_a_transport_takes_over_is_told(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
-    left, right = pair
+    left, _ = pair
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -568,7 +568,12 @@ def test_who_waits_for_a_socket_that_add_reader_takes_over_is_told(pair: tuple[s
         receiving = asyncio.ensure_future(loop.sock_recv(left, 10))
         await turns()
         got: asyncio.Future[bytes] = loop.create_future()
-        loop.add_reader(left, lambda: got.done() or got.set_result(left.recv(10)))
+
+        def receive() -> None:
+            if not got.done():
+                got.set_result(left.recv(10))
+
+        loop.add_reader(left, receive)
         with pytest.raises(RuntimeError, match=r"add_reader\(\) took descriptor"):
             await receiving
         right.send(b"data")
@@ -630,7 +635,12 @@ def test_a_reader_callback_and_a_sender_share_a_socket(
     async def main() -> None:
         loop = asyncio.get_running_loop()
         got = asyncio.Event()
-        loop.add_reader(left, lambda: (left.recv(10), got.set()))
+
+        def receive() -> None:
+            left.recv(10)
+            got.set()
+
+        loop.add_reader(left, receive)
         sending = asyncio.ensure_future(loop.sock_sendall(left, b"x" * BIG))
         await turns()
         right.send(b"data")

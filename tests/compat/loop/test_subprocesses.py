@@ -201,7 +201,7 @@ def test_the_pipes_have_the_size_that_was_asked_for() -> None:
         transport: Any = process
         pipe = transport._transport.get_pipe_transport(0).get_extra_info("pipe")
         size = fcntl.fcntl(pipe, getattr(fcntl, "F_GETPIPE_SZ", 1032))
-        await process.communicate()
+        await process.communicate(b"")
         return [size]
 
     on_both_loops(main)
@@ -317,7 +317,7 @@ def test_a_cancelled_call_kills_and_reaps() -> None:
             asyncio.create_subprocess_shell("sleep 100", stdout=PIPE),
             loop.subprocess_exec(Witness, *SLEEP),
         ):
-            task = asyncio.create_task(starting)  # type: ignore[arg-type]  # one type each
+            task = asyncio.create_task(starting)
             await asyncio.sleep(0)
             task.cancel("enough")
             with pytest.raises(asyncio.CancelledError):
@@ -571,8 +571,7 @@ def test_a_process_is_started_in_the_thread_of_its_loop(monkeypatch: pytest.Monk
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="child watchers are gone")
 def test_no_child_watcher_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> list[int]:
-        policy = asyncio.get_event_loop_policy()
-        monkeypatch.setattr(policy, "get_child_watcher", lambda: pytest.fail("asked"))
+        monkeypatch.setattr(asyncio.events, "get_child_watcher", lambda: pytest.fail("asked"))
         witness = await start_shell("exit 3")
         await witness.lost
         return [witness.exited.result()]

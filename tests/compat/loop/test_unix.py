@@ -398,13 +398,15 @@ def test_a_server_whose_arguments_exclude_each_other(
 def test_a_truth_value_is_no_context_for_a_server(loop_factory: LoopFactory, path: str) -> None:
     async def main() -> None:
         with pytest.raises(TypeError, match="ssl argument must be an SSLContext or None"):
-            await asyncio.get_running_loop().create_unix_server(Echo, path, ssl=True)  # type: ignore[arg-type]  # that is the test
+            await asyncio.get_running_loop().create_unix_server(Echo, path, ssl=True)
 
     run_on(loop_factory, main())
 
 
 @on_both
-@pytest.mark.parametrize(("family", "kind"), [(socket.AF_INET, socket.SOCK_STREAM), (socket.AF_UNIX, socket.SOCK_DGRAM)])
+@pytest.mark.parametrize(
+    ("family", "kind"), [(socket.AF_INET, socket.SOCK_STREAM), (socket.AF_UNIX, socket.SOCK_DGRAM)]
+)
 def test_a_socket_of_another_kind_is_refused(loop_factory: LoopFactory, family: int, kind: int) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -443,10 +445,9 @@ def test_tls_works_over_unix_sockets(
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_unix_server(Echo, path, ssl=for_server, ssl_handshake_timeout=5, ssl_shutdown_timeout=5)
-        connect = loop.create_unix_connection(
-            Client, path, ssl=for_client, server_hostname="unix.test", ssl_handshake_timeout=5, ssl_shutdown_timeout=5
-        )
+        limits: dict[str, Any] = {"ssl_handshake_timeout": 5, "ssl_shutdown_timeout": 5}
+        server = await loop.create_unix_server(Echo, path, ssl=for_server, **limits)
+        connect = loop.create_unix_connection(Client, path, ssl=for_client, server_hostname="unix.test", **limits)
         assert await echo(connect) == b"hello"
         server.close()
         await server.wait_closed()

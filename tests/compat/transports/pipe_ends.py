@@ -97,7 +97,7 @@ def on_both_loops(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         expected = runner.run(asyncio.wait_for(main(), 5))
     found = compat.run(asyncio.wait_for(main(), 5))
-    assert found == expected
+    assert found == expected, f"{found!r} on ours, {expected!r} on asyncio's own"
     assert found
     return found
 

@@ -833,7 +833,7 @@ def test_a_transport_that_ended_is_no_garbage() -> None:
         await receiving.lost
         await turns()
         gone = [weakref.ref(receiving.transport), weakref.ref(sending.transport)]
-        receiving.transport = sending.transport = None
+        del receiving, sending
         assert [ref() for ref in gone] == [None, None]
 
     gc.disable()

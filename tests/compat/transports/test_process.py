@@ -348,7 +348,7 @@ def test_the_child_in_its_group_is_signalled_alone() -> None:
 
 @every_way
 def test_close_kills_and_reaps() -> None:
-    async def main() -> list[object]:
+    async def main() -> list[str]:
         witness = await start(*SLEEP, stdin=PIPE, stdout=PIPE, stderr=PIPE)
         transport = witness.transport
         assert not transport.is_closing()
@@ -359,7 +359,7 @@ def test_close_kills_and_reaps() -> None:
         assert await witness.lost is None
         with pytest.raises(ChildProcessError):
             os.waitpid(transport.get_pid(), 0)
-        assert witness.events[-2:] == ["exited", "lost"] or witness.events[-1] == "lost"
+        assert witness.events[-1] == "lost"
         return sorted(witness.events)
 
     assert on_both_loops(main) == ["exited", "lost", "made", "pipe lost 0", "pipe lost 1", "pipe lost 2"]
@@ -369,8 +369,10 @@ def test_close_drops_what_a_killed_process_has_not_read() -> None:
     async def main() -> None:
         read, write = os.pipe()
         # A process in the background holds the input open and reads something else.
-        witness = await start_shell(f"exec 4<&0 3</dev/fd/{read}; cat <&3 & exec sleep 100", 0, pass_fds=[read])
+        line = f"exec 4<&0 3</dev/fd/{read}; cat <&3 >/dev/null & echo ready; exec sleep 100"
+        witness = await start_shell(line, 0, 1, pass_fds=[read])
         os.close(read)
+        await witness.has(1, b"ready\n")
         witness.transport.get_pipe_transport(0).write(b"x" * 1_000_000)
         witness.transport.close()
         assert await witness.lost is None
@@ -429,7 +431,10 @@ def test_a_transport_that_outlives_its_loop_warns_kills_and_reaps() -> None:
         warnings.simplefilter("always")
         del loop, witness
         gc.collect()
-    assert "unclosed transport <ProcessTransport pid=" in str([str(each.message) for each in warned])
+    messages = [str(each.message) for each in warned]
+    assert [message[:41] for message in messages if "transport" in message] == [
+        "unclosed transport <ProcessTransport pid="
+    ]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -457,7 +462,7 @@ def test_a_transport_that_ended_is_no_garbage() -> None:
         await witness.lost
         await turns()
         gone = weakref.ref(witness.transport)
-        witness.transport = None
+        del witness
         assert gone() is None
 
     gc.disable()
@@ -559,7 +564,8 @@ def test_callbacks_run_in_the_context_of_the_call() -> None:
         transport.close()
         return found
 
-    assert on_both_loops(main) == ["found"] * 4
+    # Before 3.12 asyncio tells of the end in a thread's context.
+    assert on_ours(main) == ["found"] * 4
 
 
 # Looks

@@ -1,0 +1,637 @@
+"""The functions of asyncio on tasks: starting them, and waiting for several.
+
+Invariant: what is waited for here tells its waiter at its end directly (`Promise.tell`); only futures of other makes
+tell by a callback.
+
+Every function works in tasks of ours and of asyncio's own class, on a loop of ours.  `Task` is asyncio's own name:
+what `create_task` returns is an instance of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+import math
+import types
+from asyncio import Task, current_task, get_running_loop
+from asyncio import tasks as stdlib_tasks
+from asyncio.tasks import (
+    _enter_task,
+    _leave_task,
+    _register_task,
+    _unregister_task,
+    all_tasks,
+)
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from . import futures, timeouts
+from .coroutines import iscoroutine
+from .eager import start_eagerly
+from .future import Future
+from .loop import EventLoop
+from .promise import FINISHED, PENDING, Promise
+from .task import Task as OwnTask
+from .waiting import SLEEPERS, running_loop
+
+T = TypeVar("T")
+
+FIRST_COMPLETED: Final = concurrent.futures.FIRST_COMPLETED
+FIRST_EXCEPTION: Final = concurrent.futures.FIRST_EXCEPTION
+ALL_COMPLETED: Final = concurrent.futures.ALL_COMPLETED
+
+__all__ = [
+    "ALL_COMPLETED",
+    "FIRST_COMPLETED",
+    "FIRST_EXCEPTION",
+    "Task",
+    "_enter_task",
+    "_leave_task",
+    "_register_task",
+    "_unregister_task",
+    "all_tasks",
+    "as_completed",
+    "create_eager_task_factory",
+    "create_task",
+    "current_task",
+    "eager_task_factory",
+    "ensure_future",
+    "gather",
+    "run_coroutine_threadsafe",
+    "shield",
+    "sleep",
+    "wait",
+    "wait_for",
+]
+
+
+# Starting
+
+
+# flat: once for every task
+def create_task(
+    coro: Coroutine[Any, Any, T],
+    *,
+    name: str | None = None,
+    context: Context | None = None,
+    eager_start: bool | None = None,
+    **options: Any,
+) -> asyncio.Task[T]:
+    """Start a task in the run's root group, and return it.
+
+    Arguments: eager_start=True runs the first step at once; further options go to the loop's task factory.
+
+    The root group owns the task: it is never garbage-collected, its failure is reported, and what is left of it at
+    the end of the run is cancelled and awaited.
+    Raises RuntimeError without a running loop, TypeError for what is no coroutine.  Not a cancel point.
+
+    Example::
+
+        task = asyncio.create_task(fetch(url))
+        page = await task
+
+    Source: asyncio's documentation, `asyncio.create_task`.
+    """
+    loop: Any = get_running_loop()
+    if type(loop) is EventLoop and loop._task_factory is None and not options and eager_start is None:
+        return loop.start_task(coro, name, context)
+    if eager_start is not None:
+        options["eager_start"] = eager_start
+    if name is not None:
+        options["name"] = name
+    if context is not None:
+        options["context"] = context
+    return loop.create_task(coro, **options)  # type: ignore[no-any-return]  # whatever the loop makes
+
+
+def ensure_future(
+    coro_or_future: Any, *, loop: asyncio.AbstractEventLoop | None = None
+) -> asyncio.Future[Any]:
+    """Return a future as it is, and a task for a coroutine or any other awaitable.
+
+    Raises TypeError for what cannot be awaited, ValueError for a future of another loop than `loop`.
+    Source: asyncio's documentation, `asyncio.ensure_future`.
+    """
+    if futures.isfuture(coro_or_future):
+        if loop is not None and loop is not futures._get_loop(coro_or_future):
+            raise ValueError("The future belongs to a different loop than the one specified as the loop argument")
+        return coro_or_future
+    if not iscoroutine(coro_or_future):
+        if not inspect.isawaitable(coro_or_future):
+            raise TypeError(
+                f"An asyncio.Future, a coroutine or an awaitable is required, got {coro_or_future!r}"
+            )
+        coro_or_future = _await(coro_or_future)
+    if loop is None:
+        loop = asyncio._get_running_loop() or asyncio.get_event_loop()
+    return loop.create_task(coro_or_future)
+
+
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def create_eager_task_factory(custom_task_constructor: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a task factory whose tasks run their first step at once, made by `custom_task_constructor`.
+
+    Source: asyncio's documentation, `asyncio.create_eager_task_factory`.
+    """
+
+    def factory(
+        loop: asyncio.AbstractEventLoop, coro: Any, *, eager_start: bool = True, **options: Any
+    ) -> Any:
+        if custom_task_constructor is Task and isinstance(loop, EventLoop):
+            return start_eagerly(loop, coro, **options) if eager_start else loop.start_task(coro, **options)
+        return custom_task_constructor(coro, loop=loop, eager_start=eager_start, **options)
+
+    return factory
+
+
+_eager_factory: Final = create_eager_task_factory(Task)
+
+
+def eager_task_factory(
+    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], *, eager_start: bool = True, **options: Any
+) -> asyncio.Task[T]:
+    """Make a task whose first step runs at once: to be passed to `loop.set_task_factory`.
+
+    Source: asyncio's documentation, `asyncio.eager_task_factory`.
+    """
+    return _eager_factory(loop, coro, eager_start=eager_start, **options)  # type: ignore[no-any-return]  # it says so
+
+
+def run_coroutine_threadsafe(
+    coro: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop
+) -> concurrent.futures.Future[T]:
+    """Start a coroutine on a loop that runs in another thread, and return a future to wait for in this one.
+
+    Raises TypeError for what is no coroutine.
+    Source: asyncio's documentation, `asyncio.run_coroutine_threadsafe`.
+    """
+    return asyncio.run_coroutine_threadsafe(coro, loop)
+
+
+# Sleeping
+
+
+@types.coroutine
+def _turn() -> Generator[None, None, None]:
+    yield
+
+
+# flat: once for every sleep
+async def sleep(delay: float, result: Any = None) -> Any:
+    """Wait for `delay` seconds, or one turn of the loop if that is not positive, and return `result`.
+
+    A cancel point.  Raises ValueError for NaN.
+    Source: asyncio's documentation, `asyncio.sleep`.
+    """
+    if delay <= 0:
+        await _turn()
+        return result
+    if math.isnan(delay):
+        raise ValueError("Invalid delay: NaN (not a number)")
+    loop = running_loop()
+    runner = loop.runner
+    task = runner.current
+    if type(task) is OwnTask:
+        await SLEEPERS.wait_until(task, runner.now() + delay)
+        return result
+    future = Future(runner)
+    timer = loop.call_later(delay, _set_unless_done, future)
+    try:
+        await future
+    finally:
+        timer.cancel()
+    return result
+
+
+def _set_unless_done(future: Future) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+# Waiting for several
+
+
+class Gathering(Future):
+    """What `gather` returns: cancelling it cancels what it gathers."""
+
+    __slots__ = ("_cancel_requested", "_children", "_left", "_return_exceptions", "_told")
+
+    _children: list[Any]
+    # What has not ended; None until all of it is known.
+    _left: int
+    _return_exceptions: bool
+    _cancel_requested: bool
+
+    def cancel(self, msg: object = None) -> bool:
+        """Cancel everything that is gathered; return False if all of it has ended."""
+        if self._state is not PENDING:
+            return False
+        asked = False
+        for child in self._children:
+            if child.cancel(msg=msg):
+                asked = True
+        if asked:
+            # It ends when they have ended.
+            self._cancel_requested = True
+        return asked
+
+    # flat: once for every task that is gathered
+    def ended(self, child: Any) -> None:
+        """Take note of the end of one; called by it."""
+        left = self._left = self._left - 1
+        if isinstance(child, Promise) and child._state is FINISHED and child._failure is None:
+            if left == 0 and self._state is PENDING:
+                self._finish(child)
+            return
+        if self._state is not PENDING:
+            if not child.cancelled():
+                # Somebody has asked for it: it is not reported.
+                child.exception()
+            return
+        if not self._return_exceptions:
+            if child.cancelled():
+                self.set_exception(child._make_cancelled_error())
+                return
+            error = child.exception()
+            if error is not None:
+                self.set_exception(error)
+                return
+        if left == 0:
+            self._finish(child)
+
+    def _finish(self, last: Any) -> None:
+        if self._cancel_requested:
+            # The message is the last one's, as in asyncio.
+            self.set_exception(last._make_cancelled_error() if last.cancelled() else asyncio.CancelledError())
+            return
+        results: list[Any] = []
+        for child in self._children:
+            if isinstance(child, Promise) and child._state is FINISHED and child._failure is None:
+                results.append(child._result)
+            elif child.cancelled():
+                message = getattr(child, "_cancel_message", None)
+                results.append(asyncio.CancelledError("" if message is None else message))
+            else:
+                error = child.exception()
+                results.append(child.result() if error is None else error)
+        self.set_result(results)
+
+
+if TYPE_CHECKING:
+    from asyncio import gather as gather
+else:
+
+    def gather(*coros_or_futures: Any, return_exceptions: bool = False) -> Any:
+        """Run awaitables side by side, and return a future for the list of their results, in the order given.
+
+        Arguments: with return_exceptions, errors are results like others; without, the first one is raised at once
+        while the others go on.
+
+        Cancelling the future cancels all that it gathers, and it ends when they have.  The tasks belong to the root
+        group.
+        Source: asyncio's documentation, `asyncio.gather`.
+        """
+        if not coros_or_futures:
+            loop = asyncio._get_running_loop() or asyncio.get_event_loop()
+            nothing = loop.create_future()
+            nothing.set_result([])
+            return nothing
+        loop = asyncio._get_running_loop()
+        if type(loop) is not EventLoop:
+            if loop is not None and not isinstance(loop, EventLoop):
+                return asyncio.gather(*coros_or_futures, return_exceptions=return_exceptions)
+            loop = None
+        outer: Any = None
+        children: list[Any] = []
+        done: list[Any] = []
+        count = 0
+        seen: dict[Any, Any] = {}
+        plain = loop is not None and loop._task_factory is None
+        for given in coros_or_futures:
+            if plain and type(given) is types.CoroutineType and given not in seen:
+                child = loop.start_task(given, None, None)
+                child._log_destroy_pending = False
+                if outer is None:
+                    outer = Gathering(loop.runner)
+                child._callbacks = [(outer, None)]
+                count += 1
+                seen[given] = child
+                children.append(child)
+                continue
+            child = seen.get(given)
+            if child is None:
+                child = ensure_future(given, loop=loop)
+                if loop is None:
+                    loop = futures._get_loop(child)
+                    if not isinstance(loop, EventLoop):
+                        raise RuntimeError(f"gather() of nursery.compat needs a loop of its own, {loop!r} is none")
+                if child is not given:
+                    # Nobody else can see it: what it says at its destruction would come as a surprise.
+                    child._log_destroy_pending = False
+                if outer is None:
+                    outer = Gathering(loop.runner)
+                count += 1
+                seen[given] = child
+                if child.done():
+                    done.append(child)
+                elif isinstance(child, Promise):
+                    child.tell(outer)
+                else:
+                    child.add_done_callback(outer.ended)
+            children.append(child)
+        outer._children = children
+        outer._left = count
+        outer._return_exceptions = return_exceptions
+        outer._cancel_requested = False
+        for child in done:
+            outer.ended(child)
+        return outer
+
+
+class _Watch:
+    """Counts the ends of futures, for `wait`; tells its waiter when enough have ended."""
+
+    __slots__ = ("_left", "_return_when", "waiter")
+
+    def __init__(self, waiter: Future, count: int, return_when: str) -> None:
+        self.waiter = waiter
+        self._left = count
+        self._return_when = return_when
+
+    def ended(self, future: Any) -> None:
+        """Take note of one end."""
+        self._left -= 1
+        if (
+            self._left <= 0
+            or self._return_when == FIRST_COMPLETED
+            or (self._return_when == FIRST_EXCEPTION and not future.cancelled() and future.exception() is not None)
+        ):
+            _set_unless_done(self.waiter)
+
+
+def _tell(future: Any, watch: Any) -> None:
+    if isinstance(future, Promise):
+        future.tell(watch)
+    else:
+        future.add_done_callback(watch.ended)
+
+
+def _untell(future: Any, watch: Any) -> None:
+    future.remove_done_callback(watch if isinstance(future, Promise) else watch.ended)
+
+
+if TYPE_CHECKING:
+    from asyncio import wait as wait
+else:
+
+    async def wait(fs, *, timeout=None, return_when=ALL_COMPLETED):
+        """Wait until all, or the first, of some futures have ended; return the sets of those done and pending.
+
+        Arguments: timeout is in seconds, None for none; nothing is cancelled when it is over.  return_when is
+        FIRST_COMPLETED, FIRST_EXCEPTION or ALL_COMPLETED.
+
+        A cancel point; cancelling it cancels none of the futures.
+        Raises TypeError for a single future or coroutines, ValueError for an empty set or an unknown `return_when`.
+        Source: asyncio's documentation, `asyncio.wait`.
+        """
+        if futures.isfuture(fs) or iscoroutine(fs):
+            raise TypeError(f"expect a list of futures, not {type(fs).__name__}")
+        if not fs:
+            raise ValueError("Set of Tasks/Futures is empty.")
+        if return_when not in (FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED):
+            raise ValueError(f"Invalid return_when value: {return_when}")
+        fs = set(fs)
+        if any(iscoroutine(f) for f in fs):
+            raise TypeError("Passing coroutines is forbidden, use tasks explicitly.")
+        loop = running_loop()
+        pending = [future for future in fs if not future.done()]
+        enough = not pending or (
+            len(pending) < len(fs)
+            and (
+                return_when == FIRST_COMPLETED
+                or (
+                    return_when == FIRST_EXCEPTION
+                    and any(f.done() and not f.cancelled() and f.exception() is not None for f in fs)
+                )
+            )
+        )
+        if not enough:
+            waiter = Future(loop.runner)
+            watch = _Watch(waiter, len(pending), return_when)
+            for future in pending:
+                _tell(future, watch)
+            timer = None if timeout is None else loop.call_later(timeout, _set_unless_done, waiter)
+            try:
+                await waiter
+            finally:
+                if timer is not None:
+                    timer.cancel()
+                for future in pending:
+                    _untell(future, watch)
+        done = {future for future in fs if future.done()}
+        return done, fs - done
+
+
+async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:
+    """Wait for an awaitable, but not longer than `timeout` seconds (None: without end).
+
+    When the time is over, the awaitable is cancelled and waited for, and TimeoutError is raised.  A `timeout` that is
+    not positive does not start a coroutine at all.  A cancel point.
+    Source: asyncio's documentation, `asyncio.wait_for`.
+    """
+    if timeout is not None and timeout <= 0:
+        future = ensure_future(fut)
+        if future.done():
+            return future.result()  # type: ignore[no-any-return]  # it is fut's
+        await _cancel_and_wait(future)
+        try:
+            return future.result()  # type: ignore[no-any-return]  # it is fut's
+        except asyncio.CancelledError as exc:
+            raise TimeoutError from exc
+    if not futures.isfuture(fut) and not iscoroutine(fut) and not inspect.isawaitable(fut):
+        raise TypeError(f"An asyncio.Future, a coroutine or an awaitable is required, got {fut!r}")
+    async with timeouts.timeout(timeout):
+        return await fut
+
+
+async def _cancel_and_wait(future: asyncio.Future[Any]) -> None:
+    waiter = Future(running_loop().runner)
+    watch = _Watch(waiter, 1, ALL_COMPLETED)
+    _tell(future, watch)
+    try:
+        future.cancel()
+        await waiter
+    finally:
+        _untell(future, watch)
+
+
+class _AsCompleted(Iterator[Any], AsyncIterator[Any]):
+    """What `as_completed` returns: an iterator over awaitables, an async iterator over the futures themselves."""
+
+    def __init__(self, fs: Iterable[Any], timeout: float | None) -> None:
+        self._ended: list[Any] = []
+        self._taken = 0
+        # Everybody who waits for the next one.
+        self._waiters: list[Future] = []
+        self._over = False
+        loop: Any = asyncio._get_running_loop() or asyncio.get_event_loop()
+        if not isinstance(loop, EventLoop):
+            raise RuntimeError(f"as_completed() of nursery.compat needs a loop of its own, {loop!r} is none")
+        self._runner = loop.runner
+        pending = {ensure_future(future, loop=loop) for future in set(fs)}
+        self._left = len(pending)
+        self._pending = {future for future in pending if not future.done()}
+        self._ended.extend(future for future in pending if future.done())
+        for future in self._pending:
+            _tell(future, self)
+        self._timer = None
+        if timeout is not None and self._pending:
+            self._timer = loop.call_later(timeout, self._time_is_over)
+
+    def ended(self, future: Any) -> None:
+        """Take note of one end."""
+        if self._over:
+            return
+        self._pending.discard(future)
+        self._ended.append(future)
+        if not self._pending and self._timer is not None:
+            self._timer.cancel()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            _set_unless_done(waiter)
+
+    def _time_is_over(self) -> None:
+        self._over = True
+        for future in self._pending:
+            _untell(future, self)
+        self._pending.clear()
+        self._wake()
+
+    def __aiter__(self) -> _AsCompleted:
+        return self
+
+    def __iter__(self) -> _AsCompleted:
+        return self
+
+    async def __anext__(self) -> Any:
+        if not self._left:
+            raise StopAsyncIteration
+        self._left -= 1
+        return await self._next_future()
+
+    def __next__(self) -> Coroutine[Any, Any, Any]:
+        if not self._left:
+            raise StopIteration
+        self._left -= 1
+        return self._next_result()
+
+    async def _next_future(self) -> Any:
+        while self._taken == len(self._ended):
+            if self._over:
+                raise TimeoutError
+            waiter = Future(self._runner)
+            self._waiters.append(waiter)
+            await waiter
+        self._taken += 1
+        return self._ended[self._taken - 1]
+
+    async def _next_result(self) -> Any:
+        return (await self._next_future()).result()
+
+
+if TYPE_CHECKING:
+    from asyncio import as_completed as as_completed
+else:
+
+    def as_completed(fs, *, timeout=None):
+        """Iterate over awaitables in the order in which they end.
+
+        Arguments: timeout is in seconds from now, None for none; when it is over, waiting for the next one raises
+        TimeoutError.
+
+        A plain `for` yields coroutines, each of which gives the next result; `async for` yields the futures
+        themselves, those given or the tasks made for coroutines.
+        Raises TypeError for a single future or coroutine.
+        Source: asyncio's documentation, `asyncio.as_completed`.
+        """
+        if futures.isfuture(fs) or iscoroutine(fs):
+            raise TypeError(f"expect an iterable of futures, not {type(fs).__name__}")
+        return _AsCompleted(fs, timeout)
+
+
+class _Shield:
+    """Passes the end of the inner future on, unless the outer one has ended before."""
+
+    __slots__ = ("outer",)
+
+    def __init__(self, outer: Any) -> None:
+        self.outer = outer
+
+    def ended(self, inner: Any) -> None:
+        """Take note of the end."""
+        outer = self.outer
+        if outer.done():
+            if not inner.cancelled():
+                # Both at once; somebody has asked for it: it is not reported.
+                inner.exception()
+            return
+        if inner.cancelled():
+            outer.cancel(getattr(inner, "_cancel_message", None))
+            return
+        error = inner.exception()
+        if error is not None:
+            outer.set_exception(error)
+        else:
+            outer.set_result(inner.result())
+
+
+if TYPE_CHECKING:
+    from asyncio import shield as shield
+else:
+
+    def shield(arg):
+        """Return a future that ends as `arg` does, and whose cancellation does not cancel `arg`.
+
+        What runs inside is out of reach of the caller's scopes as well: a task of the root group.
+        Source: asyncio's documentation, `asyncio.shield`.
+        """
+        inner = ensure_future(arg)
+        if inner.done():
+            return inner
+        loop = futures._get_loop(inner)
+        outer = loop.create_future()
+        watch = _Shield(outer)
+        _tell(inner, watch)
+        if isinstance(loop, EventLoop):
+            outer.tell(_Forget(inner, watch))
+        else:
+            outer.add_done_callback(lambda _: None if inner.done() else _untell(inner, watch))
+        return outer
+
+
+class _Forget:
+    """Ends a shield's interest in the inner future when the outer one has ended otherwise."""
+
+    __slots__ = ("_inner", "_watch")
+
+    def __init__(self, inner: Any, watch: _Shield) -> None:
+        self._inner = inner
+        self._watch = watch
+
+    def ended(self, outer: Any) -> None:
+        """Take note of the end of the outer future."""
+        if not self._inner.done():
+            _untell(self._inner, self._watch)
+
+
+def __getattr__(name: str) -> object:
+    """Find what asyncio.tasks has beside."""
+    return getattr(stdlib_tasks, name)
