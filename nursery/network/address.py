@@ -7,10 +7,29 @@ from __future__ import annotations
 
 import os
 import socket as stdlib_socket
-from typing import Any
+from typing import Any, Final
 
 from .resolver import getaddrinfo
 from .socket_type import AddressFormat
+
+INTERNET: Final = (stdlib_socket.AF_INET, stdlib_socket.AF_INET6)
+
+_inet_pton: Final = stdlib_socket.inet_pton
+
+
+# flat: each datagram comes by here
+def is_numeric(family: int, address: AddressFormat) -> bool:
+    """Return whether `address` is right for a socket of an internet `family` as it is, for it is made of numbers.
+
+    Anything unusual may be called not numeric: `resolve_address` knows better.
+    """
+    if address.__class__ is not tuple or len(address) != 2 or address[1].__class__ is not int:
+        return False
+    try:
+        _inet_pton(family, address[0])
+    except (OSError, TypeError):
+        return False
+    return True
 
 
 async def resolve_address(sock: stdlib_socket.socket, address: AddressFormat, *, local: bool) -> AddressFormat:
@@ -32,7 +51,6 @@ async def resolve_address(sock: stdlib_socket.socket, address: AddressFormat, *,
         return address
     host: Any = address[0]
     port: Any = address[1]
-    # Each datagram comes by here.
     if isinstance(port, int) and host is not None:
         try:
             stdlib_socket.inet_pton(family, host)

@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, TypeVar, over
 from ..kernel.current import current, current_task
 from ..kernel.errors import BusyResourceError, Cancelled, ClosedResourceError
 from ..kernel.interrupts import enable_ki_protection
-from ..kernel.io.interest import Interest, wait_readable, wait_writable
+from ..kernel.io.interest import Interest, abort_read, abort_write, wait_readable, wait_writable
 from ..kernel.runner import Runner
 from ..kernel.runvar import RunVar
 from ..kernel.traps import BUDGET, cancel_shielded_checkpoint, checkpoint, park
 from ..threads.worker import run_in_thread
-from .address import resolve_address
+from .address import INTERNET, is_numeric, resolve_address
 from .socket_type import DEFAULT_BACKLOG, AddressFormat, Ancillary, SocketFactory, SocketType
 
 if TYPE_CHECKING:
@@ -42,13 +42,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AF_UNIX: Final = getattr(stdlib_socket, "AF_UNIX", None)
-_INTERNET: Final = (stdlib_socket.AF_INET, stdlib_socket.AF_INET6)
 
 
 class Socket(SocketType):
     """The socket object that `nursery.socket.socket()` makes."""
 
-    __slots__ = ("_did_shutdown_SHUT_WR", "_sock", "interest", "plain_recv", "plain_send", "runner")
+    __slots__ = ("_did_shutdown_SHUT_WR", "_family", "_sock", "interest", "plain_recv", "plain_send", "runner")
 
     # Meaningful while `runner` is set.
     interest: Interest
@@ -60,6 +59,7 @@ class Socket(SocketType):
         self._sock = sock
         sock.setblocking(False)
         self._did_shutdown_SHUT_WR = False
+        self._family = int(sock.family)
         self.runner: Runner | None = None
         # Bound once: these two are called for every message.
         self.plain_recv = sock.recv
@@ -84,7 +84,7 @@ class Socket(SocketType):
 
         On a Unix socket a read also ends where a descriptor was passed (tests/network/test_socket_stream.py).
         """
-        return self._sock.family in _INTERNET and self._sock.proto in (0, stdlib_socket.IPPROTO_TCP)
+        return self._family in INTERNET and self._sock.proto in (0, stdlib_socket.IPPROTO_TCP)
 
     # Before `type`, which hides the builtin from the rest of the class.
 
@@ -290,7 +290,8 @@ class Socket(SocketType):
             interest.reader = task
             if interest.arm is not None:
                 interest.arm(interest)
-            await park(task, interest.abort_read)
+            task.custom_sleep_data = interest
+            await park(task, abort_read)
             try:
                 return call(*args)
             except BlockingIOError:
@@ -382,7 +383,8 @@ class Socket(SocketType):
             interest.writer = task
             if interest.arm is not None:
                 interest.arm(interest)
-            await park(task, interest.abort_write)
+            task.custom_sleep_data = interest
+            await park(task, abort_write)
             try:
                 return call(*args)
             except BlockingIOError:
@@ -400,9 +402,10 @@ class Socket(SocketType):
     async def sendto(self, *args: Any) -> int:
         if len(args) not in (2, 3):
             raise TypeError(f"sendto() takes (data, address) or (data, flags, address), not {len(args)} arguments")
-        address = await resolve_address(self._sock, args[-1], local=False)
-        odd = len(args) == 3 or not _has_data(args[0])
-        return await self._writing(self._sock.sendto, (*args[:-1], address), odd)
+        # Not `self._sock.family`, which makes an enumeration's member at each call.
+        if self._family not in INTERNET or not is_numeric(self._family, args[-1]):
+            args = (*args[:-1], await resolve_address(self._sock, args[-1], local=False))
+        return await self._writing(self._sock.sendto, args, len(args) == 3 or not _has_data(args[0]))
 
     async def sendmsg(
         self,
@@ -431,7 +434,7 @@ def _has_room(buffer: object, nbytes: object) -> bool:
 
 def _has_data(data: object) -> bool:
     """Return whether the system will certainly take something of this to send."""
-    if isinstance(data, bytes | bytearray):
+    if data.__class__ is bytes:
         return len(data) > 0
     return isinstance(data, memoryview) and data.c_contiguous and data.nbytes > 0
 

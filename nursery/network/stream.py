@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, final, overload
 from ..kernel.current import current, current_task
 from ..kernel.errors import BrokenResourceError, BusyResourceError, ClosedResourceError
 from ..kernel.interrupts import enable_ki_protection
+from ..kernel.io.interest import abort_read, abort_write
 from ..kernel.traps import BUDGET, cancel_shielded_checkpoint, checkpoint, park
 from ..streams.abstract import HalfCloseableStream
 from .socket_type import SocketType
@@ -136,7 +137,8 @@ class SocketStream(HalfCloseableStream):
             interest.reader = task
             if interest.arm is not None:
                 interest.arm(interest)
-            await park(task, interest.abort_read)
+            task.custom_sleep_data = interest
+            await park(task, abort_read)
             try:
                 data = self._recv(max_bytes)
             except BlockingIOError:
@@ -167,7 +169,8 @@ class SocketStream(HalfCloseableStream):
             else:
                 task.budget = BUDGET
                 interest.reader = task
-                await park(task, interest.abort_read)
+                task.custom_sleep_data = interest
+                await park(task, abort_read)
                 try:
                     data = self._recv(DEFAULT_RECEIVE_SIZE)
                 except BlockingIOError:
@@ -242,7 +245,8 @@ class SocketStream(HalfCloseableStream):
                     interest.writer = task
                     if interest.arm is not None:
                         interest.arm(interest)
-                    await park(task, interest.abort_write)
+                    task.custom_sleep_data = interest
+                    await park(task, abort_write)
                     with view[sent:] as rest:
                         try:
                             sent += self._send(rest)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, final
 
 from ..kernel.current import current, current_task
 from ..kernel.errors import BrokenResourceError, BusyResourceError, ClosedResourceError
-from ..kernel.io.interest import Interest, wait_writable
+from ..kernel.io.interest import Interest, abort_read, abort_write, wait_writable
 from ..kernel.traps import BUDGET, cancel_shielded_checkpoint, checkpoint, park
 from .abstract import Stream
 
@@ -116,7 +116,8 @@ class FdStream(Stream):
             interest.reader = task
             if interest.arm is not None:
                 interest.arm(interest)
-            await park(task, interest.abort_read)
+            task.custom_sleep_data = interest
+            await park(task, abort_read)
             try:
                 return _read(self._fd, max_bytes)
             except BlockingIOError:
@@ -175,7 +176,8 @@ class FdStream(Stream):
                     interest.writer = task
                     if interest.arm is not None:
                         interest.arm(interest)
-                    await park(task, interest.abort_write)
+                    task.custom_sleep_data = interest
+                    await park(task, abort_write)
                     with view[sent:] as rest:
                         try:
                             sent += _write(self._fd, rest)

@@ -29,7 +29,7 @@ class ActiveThreads:
     def end(self) -> None:
         """Count one less."""
         self.count -= 1
-        if not self.count:
+        if not self.count and self.waiting:
             self.waiting.unpark_all()
 
 

@@ -195,13 +195,21 @@ async def run_in_thread(
 
     Source: trio's documentation, `trio.to_thread.run_sync`.
     """
-    await checkpoint_if_cancelled()
+    task = current_task()
+    if task.alert:
+        await checkpoint_if_cancelled()
     may_be_abandoned = bool(abandon_on_cancel)
     if limiter is None:
         limiter = current_default_thread_limiter()
-    task = current_task()
     job = Job(task, sync_fn, args, thread_name, may_be_abandoned, limiter)
-    await limiter.acquire_on_behalf_of(job)
+    if (
+        type(limiter) is CapacityLimiter  # type: ignore[redundant-expr]  # the user's own may only look like one
+        and limiter.available_tokens > 0
+    ):
+        # The call that may wait would be a checkpoint even now; here the wait for the thread is one.
+        limiter.acquire_on_behalf_of_nowait(job)
+    else:
+        await limiter.acquire_on_behalf_of(job)
     job.start()
     while True:
         request: Request | None = await park(task, job.abort)

@@ -541,7 +541,7 @@ async def until_nothing_is_known_to_be_there(sock: SocketType) -> None:
         ("recvmsg", (1, "1"), TypeError),
         ("recv_into", (b"constant",), TypeError),
         ("recv_into", (memoryview(b"constant"),), TypeError),
-        ("recv_into", (memoryview(bytearray(4))[::2],), BufferError),
+        ("recv_into", (memoryview(bytearray(4))[::2],), (BufferError, TypeError)),
         ("recv_into", (bytearray(2), 3), ValueError),
         ("recv_into", (bytearray(2), -1), ValueError),
         ("recv_into", (bytearray(2), "1"), TypeError),
@@ -552,7 +552,7 @@ async def until_nothing_is_known_to_be_there(sock: SocketType) -> None:
     ],
 )
 async def test_a_mistaken_read_is_told_at_once_although_nothing_is_there(
-    name: str, args: tuple[object, ...], error: type[Exception]
+    name: str, args: tuple[object, ...], error: type[Exception] | tuple[type[Exception], ...]
 ) -> None:
     left, right = socketpair()
     with left, right, nursery.fail_after(1):
@@ -572,12 +572,11 @@ async def test_a_read_of_nothing_returns_at_once_although_nothing_is_there() -> 
 
 
 @pytest.mark.parametrize("receiver", ["recv_into", "recvfrom_into"])
-@pytest.mark.parametrize("kind", [bytearray, lambda size: memoryview(bytearray(size)), lambda size: array.array("B", [0] * size)])
+@pytest.mark.parametrize("buffer", [bytearray(4), memoryview(bytearray(4)), array.array("B", [0] * 4)])
 async def test_a_read_into_any_buffer_waits_until_there_is_something(
-    receiver: str, kind: Callable[[int], bytearray | memoryview]
+    receiver: str, buffer: bytearray | memoryview | array.array[int]
 ) -> None:
     left, right = socketpair()
-    buffer = kind(4)
 
     async def receive() -> None:
         await getattr(left, receiver)(buffer)

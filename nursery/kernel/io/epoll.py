@@ -69,8 +69,9 @@ class EpollDriver(Driver):
         table = self.table
         append = self.queue.append
         for fd, mask in self._poll(timeout, min(len(table), MOST_EVENTS)):
-            interest = table.get(fd)
-            if interest is None:
+            try:
+                interest = table[fd]
+            except KeyError:
                 continue
             if mask & READ:
                 interest.readable = True
@@ -78,8 +79,7 @@ class EpollDriver(Driver):
                     interest.hangup = True
                 waiter = interest.reader
                 if waiter is not None:
-                    interest.reader = None
-                    waiter.abort = None
+                    interest.reader = waiter.abort = None
                     append(waiter)
                 elif interest.listener is not None:
                     interest.listener()

@@ -48,6 +48,22 @@ class IOStatistics:
     backend: str
 
 
+# Functions, not methods: a task that sleeps has its interest in `custom_sleep_data`, which costs less than binding a
+# method for each wait (3 % of the instructions that an echo of 1 KiB takes).
+
+
+def abort_read(task: Task, raise_cancel: RaiseCancel) -> Abort:
+    """Take a cancelled reader away from the interest that it waits for."""
+    task.custom_sleep_data.reader = None
+    return Abort.SUCCEEDED
+
+
+def abort_write(task: Task, raise_cancel: RaiseCancel) -> Abort:
+    """Take a cancelled writer away from the interest that it waits for."""
+    task.custom_sleep_data.writer = None
+    return Abort.SUCCEEDED
+
+
 class Interest:
     """One registration of a descriptor in one run, for the life of the descriptor."""
 
@@ -69,16 +85,6 @@ class Interest:
         # The events a level-triggered driver has registered.
         self.registered = 0
 
-    def abort_read(self, task: Task, raise_cancel: RaiseCancel) -> Abort:
-        """Take a cancelled reader away."""
-        self.reader = None
-        return Abort.SUCCEEDED
-
-    def abort_write(self, task: Task, raise_cancel: RaiseCancel) -> Abort:
-        """Take a cancelled writer away."""
-        self.writer = None
-        return Abort.SUCCEEDED
-
     async def until_readable(self) -> None:
         """Sleep until an event says that reading may succeed.  A cancel point."""
         if self.reader is not None:
@@ -87,7 +93,8 @@ class Interest:
         self.reader = task
         if self.arm is not None:
             self.arm(self)
-        await park(task, self.abort_read)
+        task.custom_sleep_data = self
+        await park(task, abort_read)
 
     async def until_writable(self) -> None:
         """Sleep until an event says that writing may succeed.  A cancel point."""
@@ -97,7 +104,8 @@ class Interest:
         self.writer = task
         if self.arm is not None:
             self.arm(self)
-        await park(task, self.abort_write)
+        task.custom_sleep_data = self
+        await park(task, abort_write)
 
     def __repr__(self) -> str:
         return f"<Interest fd={self.fd} readable={self.readable} writable={self.writable} closed={self.closed}>"

@@ -790,9 +790,12 @@ def test_a_transport_that_outlives_its_loop_warns_and_closes_its_socket() -> Non
         server = await endpoint(local_addr=LOOPBACK)
         socks.append(server.transport._sock)
 
-    with pytest.warns(ResourceWarning, match="unclosed transport"):
+    def run_and_forget() -> None:
         run(main())
         gc.collect()
+
+    with pytest.warns(ResourceWarning, match="unclosed transport"):
+        run_and_forget()
     assert socks[0].fileno() == -1
 
 
