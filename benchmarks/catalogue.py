@@ -147,14 +147,15 @@ _ALL = (
         "process-spawn",
         OUTSIDE,
         "a process that does nothing, with a pipe to its standard input",
-        on_dialects(process_spawn.in_dialect) | on_loops(process_spawn.in_asyncio),
+        on_dialects(process_spawn.in_dialect) | on_loops(process_spawn.in_asyncio, LOOPS_AND_COMPAT),
         needs=("os:fork",),
     ),
     Workload(
         "process-spawn-no-input",
         OUTSIDE,
         "a process that does nothing, without pipes",
-        on_dialects(process_spawn.in_dialect_no_input) | on_loops(process_spawn.in_asyncio_no_input),
+        on_dialects(process_spawn.in_dialect_no_input)
+        | on_loops(process_spawn.in_asyncio_no_input, LOOPS_AND_COMPAT),
         needs=("os:fork",),
     ),
     Workload(

@@ -12,7 +12,7 @@ the generator does not keep the task from being told that the consumer has left.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
 from types import TracebackType
@@ -97,7 +97,8 @@ def as_safe_channel(
     each user thinks of `aclosing`.  Decorated, it may, and it is closed when the `async with` block is left.
 
     Entering is a checkpoint, leaving waits for the generator's clean-up.  An error of the generator, or of the block,
-    leaves the block as it is; if there are both they leave it in a group.
+    leaves the block as it is; if there are both they leave it in a group.  Entering raises TypeError if the function
+    made no async generator.
 
     Example::
 
@@ -118,12 +119,20 @@ def as_safe_channel(
     @asynccontextmanager
     @wraps(fn)
     async def channel_manager(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[ReceiveChannel[T], None]:
+        agen: object = fn(*args, **kwargs)
+        if not isinstance(agen, AsyncGenerator):
+            if isinstance(agen, Coroutine):
+                agen.close()
+            raise TypeError(
+                f"as_safe_channel expects an async generator function (with 'async def' and 'yield'), but {fn!r} "
+                f"returned {agen!r}"
+            )
         send, receive = open_memory_channel[T](0)
         demand = Semaphore(0)
         try:
             async with open_nursery() as n:
                 # `start`: from here on there is somebody who closes the generator and the channel.
-                await n.start(_iterate, fn(*args, **kwargs), send, demand)
+                await n.start(_iterate, agen, send, demand)
                 with GeneratorChannel(receive, demand) as channel:
                     yield channel
                 n.cancel_scope.cancel("the block of an as_safe_channel channel was left")

@@ -20,6 +20,7 @@ from asyncio import *  # noqa: F403  # every public name, whichever this version
 from typing import TYPE_CHECKING
 
 from .loop import new_event_loop as new_event_loop
+from .opening import open_loop as open_loop
 from .policy import install as install
 from .runners import Runner as Runner
 from .runners import run as run
@@ -69,6 +70,7 @@ _OURS = {
     "gather",
     "install",
     "new_event_loop",
+    "open_loop",
     "run",
     "run_coroutine_threadsafe",
     "shield",

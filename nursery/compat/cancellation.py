@@ -43,13 +43,18 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import outcome
 
 from ..kernel import errors, traps
-from ..kernel.scope import CancelScope, cancelled_scope_around, is_cancelled, newest_cancellation_around
+from ..kernel.scope import CancelScope, cancelled_scope_around, newest_cancellation_around
+from ..kernel.task import FOREIGN_SLOTS
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import Abort, RaiseCancel, not_abortable
 from .rare import leave_unset
 
 if TYPE_CHECKING:
     from types import CodeType
+
+
+# The key under which a run keeps how many seconds code may wait on that swallowed a cancellation; nothing by default.
+INSIST: Final = object()
 
 
 class Cancelled(errors.Cancelled, asyncio.CancelledError, _kernel=True):
@@ -78,6 +83,11 @@ def abort_await(task: KernelTask, raise_cancel: RaiseCancel) -> Abort:
     return Abort.FAILED
 
 
+def slots_named(first: int, count: int) -> tuple[Any, ...]:
+    """Return `count` of the slots that the kernel's task has for a dialect, to be given names in a class."""
+    return tuple(KernelTask.__dict__[slot] for slot in FOREIGN_SLOTS[first : first + count])
+
+
 class CancellableTask(KernelTask):
     """A kernel task that both kinds of cancellation reach.
 
@@ -85,7 +95,12 @@ class CancellableTask(KernelTask):
     raised yet, `_cancel_message` its message.
     """
 
-    __slots__ = ("_asked", "_cancel_message", "_must_cancel", "_num_cancels", "awaits", "resends")
+    if TYPE_CHECKING:
+        __slots__ = ("_asked", "_cancel_message", "_must_cancel", "_num_cancels", "awaits", "resends")
+    else:
+        # No slots of its own: a native task can become one of these.
+        __slots__ = ()
+        _asked, _cancel_message, _must_cancel, _num_cancels, awaits, resends = slots_named(0, 6)
 
     awaits: asyncio.Future[Any] | None
     resends: bool
@@ -144,13 +159,19 @@ class CancellableTask(KernelTask):
 
     def is_interrupted(self) -> bool:
         """Return whether the next native cancel point will raise."""
-        return (self._must_cancel and not self.edge_is_held()) or is_cancelled(self.scope)
+        return (self._must_cancel and not self.edge_is_held()) or KernelTask.is_interrupted(self)
 
     def interruption(self) -> RaiseCancel | None:
         """Return what raises the interruption that comes first in a native wait."""
+        if self.has_keyboard_interrupt():
+            return self.runner.raise_keyboard_interrupt
         if self._must_cancel and not self.edge_is_held():
             return self.raise_edge
         return KernelTask.interruption(self)
+
+    def has_keyboard_interrupt(self) -> bool:
+        """Return whether Ctrl-C is to be raised in this task: the main task of a native run in which a loop is open."""
+        return self.runner.ki_pending and self is self.runner.main_task
 
     def refresh(self) -> None:
         """Make `alert` true to the facts again; if the task does not run, interrupt it where that is due now."""
@@ -174,7 +195,11 @@ class CancellableTask(KernelTask):
             return
         awaits = self.awaits
         assert awaits is not None
-        if self._must_cancel and not self.edge_is_held():
+        if self.has_keyboard_interrupt():
+            if awaits.cancel():
+                self._asked = awaits
+                self.send_next(self.send_answer)
+        elif self._must_cancel and not self.edge_is_held():
             if awaits.cancel(msg=self._cancel_message):
                 self._must_cancel = False
                 self.alert = self.is_interrupted() or self.count is not None
@@ -189,7 +214,9 @@ class CancellableTask(KernelTask):
     def deliver_in_place(self) -> None:
         """Interrupt a task that waits for an object of the facade, by the rule for futures."""
         error: BaseException
-        if self._must_cancel and not self.edge_is_held():
+        if self.has_keyboard_interrupt():
+            error = outcome.capture(self.runner.raise_keyboard_interrupt).error
+        elif self._must_cancel and not self.edge_is_held():
             error = self.take_edge()
         elif newest_cancellation_around(self.scope) > self.delivered:
             error = self.level_error()
@@ -251,6 +278,8 @@ class CancellableTask(KernelTask):
         self.resends = False
         asked, self._asked = self._asked, None
         assert asked is not None
+        if self.has_keyboard_interrupt():
+            return self.coro.throw(outcome.capture(self.runner.raise_keyboard_interrupt).error)
         # gather() among others ends with a CancelledError without being "cancelled".
         if asked.cancelled() or (asked.done() and isinstance(asked.exception(), asyncio.CancelledError)):
             return self.coro.throw(self.level_error())
@@ -262,6 +291,10 @@ class CancellableTask(KernelTask):
         self.delivered = runner.cancel_serial
         scope = cancelled_scope_around(self.scope)
         why = errors.UNKNOWN_REASON if scope is None else scope.why()
+        if scope is not None:
+            insist = runner.locals.get(INSIST)
+            if insist is not None:
+                Reminder(self, scope).set(insist)  # type: ignore[arg-type]  # seconds: what the loop put there
         return runner.cancelled_class._create(why)
 
     def bare_yielded(self) -> None:
@@ -312,6 +345,38 @@ def part_with_edge(errors_: list[BaseException]) -> tuple[BaseException | None, 
             if not isinstance(error, errors.Cancelled):
                 failed = failed or not isinstance(error, BaseExceptionGroup) or bool(error.split(errors.Cancelled)[1])
     return edge, others if failed else []
+
+
+class Reminder:
+    """Interrupts a task again that was told of a scope's cancellation, and is still inside after a while."""
+
+    __slots__ = ("_scope", "_seconds", "_task")
+
+    _seconds: float
+
+    def __init__(self, task: CancellableTask, scope: CancelScope) -> None:
+        self._task = task
+        self._scope = scope
+
+    def set(self, seconds: float) -> None:
+        """Be due in `seconds` of the run's clock."""
+        self._seconds = seconds
+        runner = self._task.runner
+        runner.deadlines.add(self, runner.now() + seconds)
+
+    def expire(self) -> None:
+        """Let the cancellation count as new, if the task has not left the scope; called by the deadlines."""
+        task = self._task
+        if task.ended or cancelled_scope_around(task.scope) is not self._scope:
+            return
+        if task.delivered == task.runner.cancel_serial or task.delivered >= self._scope._serial:
+            task.delivered = 0
+        if task.abort is None:
+            # On its way: asked again later.
+            self.set(self._seconds)
+        else:
+            # It is told, which sets the next reminder.
+            task.refresh()
 
 
 leave_unset(CancellableTask, _asked=None, _cancel_message=None)

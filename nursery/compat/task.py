@@ -30,7 +30,7 @@ from ..kernel.nursery import Nursery
 from ..kernel.runner import Runner
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import BUDGET
-from .cancellation import CancellableTask, abort_await
+from .cancellation import CancellableTask, abort_await, slots_named
 from .promise import CANCELLED, FINISHED, PENDING, Promise
 from .rare import leave_unset
 
@@ -85,18 +85,23 @@ class Task(CancellableTask, Promise):
     Source: asyncio's documentation, `asyncio.Task`.
     """
 
-    __slots__ = (
-        "_asyncio_future_blocking",
-        "_callbacks",
-        "_failure",
-        "_failure_traceback",
-        "_log_destroy_pending",
-        "_log_traceback",
-        "_result",
-        "_source_traceback",
-        "_state",
-        "_wakeup",
-    )
+    if TYPE_CHECKING:
+        __slots__ = (
+            "_asyncio_future_blocking",
+            "_callbacks",
+            "_failure",
+            "_failure_traceback",
+            "_log_destroy_pending",
+            "_log_traceback",
+            "_result",
+            "_source_traceback",
+            "_state",
+            "_wakeup",
+        )
+    else:
+        __slots__ = ()
+        _asyncio_future_blocking, _callbacks, _failure, _failure_traceback, _log_destroy_pending = slots_named(6, 5)
+        _log_traceback, _result, _source_traceback, _state, _wakeup = slots_named(11, 5)
 
     # flat: once for every task; the kernel's own slots are set here as well, a call of its __init__ costs 60 ns
     # (tests/compat/test_task.py looks for each of them)
@@ -247,7 +252,13 @@ class Task(CancellableTask, Promise):
         else:
             _unregister(weakref.ref(self))
         nursery = self.parent_nursery
-        if nursery is None or self._nurseries or self.breaks is not None or self.scope is not nursery.cancel_scope:
+        if (
+            nursery is None
+            or self._nurseries
+            or self.breaks is not None
+            or self.scope is not nursery.cancel_scope
+            or self is self.runner.main_task
+        ):
             KernelTask.returned(self, value)
         else:
             # What the kernel's does, without the call: 60 ns.
@@ -310,6 +321,23 @@ class Task(CancellableTask, Promise):
             return False
         first, context = self._callbacks[0]
         return context is None and getattr(first, "takes_failures", False)
+
+    @classmethod
+    def adopt(cls, native: KernelTask) -> None:
+        """Let a native task be an asyncio task from now on: a loop was opened in its run."""
+        _set_type(native, cls)
+        self: Any = native
+        self.awaits = None
+        self.resends = False
+        self._must_cancel = False
+        self._num_cancels = 0
+        self._state = PENDING
+        self._callbacks = None
+        self._asyncio_future_blocking = False
+        self._wakeup = None
+        self._log_destroy_pending = True
+        self._failure = None
+        _register(self if OWNED else weakref.ref(self))
 
     def discard(self) -> None:
         """Forget a task that will never be stepped again, because its loop is closed over it."""

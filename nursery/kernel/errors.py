@@ -136,3 +136,10 @@ class TaskFailedError(RuntimeError):
 
 class TaskCancelledError(TaskFailedError):
     """The task behind an awaited handle was cancelled, so there is no value."""
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Return whether an error is nothing but a Cancelled, or a group of them."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(Cancelled)[1] is None
+    return isinstance(error, Cancelled)

@@ -20,7 +20,7 @@ import outcome
 
 from .calling import as_coroutine, explain_uncallable
 from .current import current, current_task
-from .errors import Cancelled, CancelReason, InternalError
+from .errors import Cancelled, CancelReason, InternalError, is_cancellation
 from .handle import Handle, run_for_handle
 from .scope import NurseryScope, is_cancelled, refresh_tree, settle
 from .task import Task
@@ -348,7 +348,7 @@ class Nursery:
         if self._errors is None:
             self._errors = []
         self._errors.append(error)
-        self.cancel_scope._cancel(reason)
+        self.cancel_scope._cancel(reason, echo=is_cancellation(error))
 
     def check_closed(self) -> None:
         """Close the nursery if nothing holds it open any more."""

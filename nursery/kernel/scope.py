@@ -370,7 +370,12 @@ class CancelScope:
         task = None if runner is None else runner.current
         self._cancel(CancelReason("explicit", reason, None if task is None else repr(task)))
 
-    def _cancel(self, reason: CancelReason | None) -> None:
+    def _cancel(self, reason: CancelReason | None, *, echo: bool = False) -> None:
+        """Cancel for a reason.
+
+        Arguments: echo tells that a scope outside is cancelled, which is why this one is: it is the same cancellation,
+        not a further one, to a dialect that tells its tasks of each once.
+        """
         if self._cancel_called:
             return
         task = self._task
@@ -382,8 +387,12 @@ class CancelScope:
             task.runner.check_thread("CancelScope.cancel()")
         self._cancel_called = True
         self._reason = reason
-        task.runner.cancel_serial += 1
-        self._serial = task.runner.cancel_serial
+        outer = newest_cancellation_around(self._parent) if echo and not self._shield else 0
+        if outer:
+            self._serial = outer
+        else:
+            task.runner.cancel_serial += 1
+            self._serial = task.runner.cancel_serial
         if self._timed:
             task.runner.deadlines.remove(self, self._deadline)
             self._timed = False

@@ -25,7 +25,7 @@ import functools
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import outcome
 
@@ -47,6 +47,12 @@ class CheckpointCount(Protocol):
     schedule_points: int
 
 
+# Slots that the kernel leaves alone: a foreign dialect keeps in them what it has to know of each task, under names of
+# its own.  They are here, and not in the dialect's class, so that a living task can become one of that class, by a
+# change of its `__class__`, when the dialect enters a run that has begun without it.
+FOREIGN_SLOTS: Final = tuple(f"foreign_{number}" for number in range(16))
+
+
 class Task:
     """One line of execution; made by a nursery, never by hand.
 
@@ -57,6 +63,7 @@ class Task:
     """
 
     __slots__ = (
+        *FOREIGN_SLOTS,
         "__weakref__",
         "_name",
         "_nurseries",

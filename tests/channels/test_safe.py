@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,20 @@ async def test_wrong_arguments_are_refused_on_entry() -> None:
     with pytest.raises(TypeError, match="unexpected keyword"):
         async with count(1, stop=2):  # type: ignore[call-arg]  # wrong on purpose
             pass
+
+
+async def test_what_is_no_async_generator_function_is_refused_on_entry() -> None:
+    async def forgot_to_yield() -> None:
+        pass
+
+    def forgot_async() -> Iterator[int]:
+        yield 1
+
+    mistakes: list[Any] = [forgot_to_yield, forgot_async]
+    for fn in mistakes:
+        manager = as_safe_channel(fn)()
+        with pytest.raises(TypeError, match="expects an async generator function"):
+            await manager.__aenter__()
 
 
 async def test_the_generator_is_not_touched_before_the_first_receive() -> None:

@@ -545,3 +545,27 @@ def test_a_native_scope_cuts_an_asyncio_stream_read_off() -> None:
             await served.wait()
 
     compat.run(main())
+
+
+def test_a_nursery_that_fails_by_a_cancellation_from_outside_does_not_interrupt_its_children_again() -> None:
+    ends: list[str] = []
+
+    async def child(name: str) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            ends.append(name)
+
+    async def main() -> None:
+        with nursery.move_on_after(0.001) as scope:
+            async with nursery.open_nursery() as n:
+                n.start_soon(child, "one")
+                async with nursery.open_nursery() as inner:
+                    inner.start_soon(child, "two")
+                    inner.start_soon(nursery.sleep_forever)
+        assert scope.cancelled_caught
+
+    compat.run(main())
+    assert sorted(ends) == ["one", "two"]

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.libraries.certificates import certificates as certificates
+from tests.libraries.dask_cluster import cluster as cluster
 from tests.libraries.foreign_http import foreign_server as foreign_server
 from tests.libraries.postgresql import postgresql as postgresql
 from tests.libraries.redis_server import redis_server as redis_server

@@ -6,47 +6,16 @@ The way out when one machine is too small: a nursery holds the work, a cluster d
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from distributed import Client, Future
 
 import nursery
+from tests.libraries.dask_cluster import WORKERS
 from tests.libraries.on_our_loop import asyncio_test, mixed_test
-from tests.libraries.temporary_server import free_port, running, with_the_checkout
-
-WORKERS = 2
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A scheduler and its workers; gives the scheduler's address."""
-    folder = tmp_path_factory.mktemp("cluster")
-    port = free_port()
-    address = f"tcp://127.0.0.1:{port}"
-    program = [sys.executable, "-m", "nursery.compat", "-m"]
-    scheduler = [*program, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port)]
-    worker = [*program, "distributed.cli.dask_worker", address, "--no-nanny", "--nthreads", "1"]
-    worker += ["--local-directory", str(folder)]
-    with ExitStack() as programs:
-        for number, arguments in enumerate([scheduler] + [worker] * WORKERS):
-            log = folder / f"log {number}"
-            programs.enter_context(
-                # All start at once: a worker waits for its scheduler. They end by SIGKILL, since a worker whose
-                # scheduler has gone first tries for a while to reach it.
-                running(
-                    [*arguments, "--no-dashboard"],
-                    log,
-                    lambda: True,
-                    environment=with_the_checkout(),
-                    end_by=signal.SIGKILL,
-                )
-            )
-        yield address
 
 
 @asynccontextmanager

@@ -245,7 +245,7 @@ async def test_check_cancelled_is_quiet_after_a_shield() -> None:
 async def test_an_abandoned_thread_can_find_out_and_still_call_the_run() -> None:
     abandoned = threading.Event()
     results: queue.SimpleQueue[object] = queue.SimpleQueue()
-    host = current_task()
+    host: Task | None = None
 
     async def task() -> Task:
         await nursery.lowlevel.checkpoint()
@@ -262,9 +262,19 @@ async def test_an_abandoned_thread_can_find_out_and_still_call_the_run() -> None
         results.put(from_thread.run(task))
         results.put(from_thread.run_sync(threading.current_thread))
 
-    with nursery.move_on_after(0.01) as scope:
-        await to_thread.run_sync(work, abandon_on_cancel=True)
-    assert scope.cancelled_caught
+    async def call() -> None:
+        nonlocal host
+        host = current_task()
+        with scope:
+            await to_thread.run_sync(work, abandon_on_cancel=True)
+        assert scope.cancelled_caught
+
+    scope = nursery.CancelScope()
+    async with nursery.open_nursery() as n:
+        n.start_soon(call)
+        while results.empty():
+            await nursery.sleep(0.001)
+        scope.cancel()
     abandoned.set()
     await wait_until_abandoned_threads_have_ended()
     assert results.get_nowait() is host
@@ -278,13 +288,17 @@ async def test_an_abandoned_thread_can_find_out_and_still_call_the_run() -> None
 async def test_a_thread_abandoned_while_its_call_runs_in_the_host_task_gets_cancelled() -> None:
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
 
+    async def cancel_and_sleep() -> None:
+        scope.cancel()
+        await nursery.sleep_forever()
+
     def work() -> None:
         try:
-            from_thread.run(nursery.sleep_forever)
+            from_thread.run(cancel_and_sleep)
         except nursery.Cancelled:
             answers.put("cancelled")
 
-    with nursery.move_on_after(0.002) as scope:
+    with nursery.CancelScope() as scope:
         await to_thread.run_sync(work, abandon_on_cancel=True)
     assert scope.cancelled_caught
     await wait_until_abandoned_threads_have_ended()

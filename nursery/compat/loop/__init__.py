@@ -32,17 +32,20 @@ class EventLoop(
 ):
     """An asyncio event loop that is a run of the kernel.
 
-    Arguments: clock replaces the system's monotonic clock (for tests).
+    Arguments: clock replaces the system's monotonic clock (for tests).  insist is how many seconds asyncio code may wait
+    on in a cancelled scope after it swallowed the interruption, until it is interrupted again; None for ever.
 
     Source: asyncio's documentation, "Event Loop".
     """
 
 
-def new_event_loop() -> EventLoop:
+def new_event_loop(*, insist: float | None = None) -> EventLoop:
     """Return a new event loop; whoever asks for it closes it.
+
+    Arguments: insist is that of EventLoop, in seconds.
 
     Example::
 
         asyncio.run(main(), loop_factory=nursery.compat.new_event_loop)
     """
-    return EventLoop()
+    return EventLoop(insist=insist)

@@ -23,7 +23,7 @@ from ...kernel.current import current
 from ...kernel.generators import AsyncGenerators
 from ...kernel.loop import NOT_IDLE, collect, digest, expire, run_batch
 from ...kernel.runner import Runner
-from ..cancellation import Cancelled
+from ..cancellation import INSIST, Cancelled
 from ..ctasks import record_of_current
 from ..promise import LOOP
 from ..task import Task, await_future
@@ -45,6 +45,12 @@ READ_SIZE: Final = 256 * 1024
 LAST_TURNS: Final = 100
 
 
+def check_insist(seconds: float | None) -> None:
+    """Raise ValueError for what cannot be the `insist` of a loop."""
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"insist must be positive, in seconds, or None, not {seconds!r}")
+
+
 class HandsOff(AsyncGenerators):
     """The kernel's care for async generators, switched off: the loop has asyncio's own (generators.py)."""
 
@@ -60,24 +66,13 @@ class HandsOff(AsyncGenerators):
 class Running(Generators, Debugging, LoopState):
     """How the loop begins, runs, pauses and ends."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, *, insist: float | None = None) -> None:
+        check_insist(insist)
         debug = os.environ.get("NURSERY_DEBUG", "0") not in ("", "0")
-        self.runner = runner = Runner(batch, clock, debug=debug)
-        self.io = runner.io
-        self.read_buffer = memoryview(bytearray(READ_SIZE))
-        self._signal_handlers = {}
-        self._watches = {}
-        self._transports = weakref.WeakValueDictionary()
-        self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
-        # Weak: the run must not keep its loop alive, so that a loop nobody closed is noticed at once.
-        runner.locals[LOOP] = weakref.ref(self)
-        # In the instance, where the paths that must be flat find them first.
-        self._closed = self._careful = self._debug = self._stopping = False
+        runner = Runner(batch, clock, debug=debug)
+        self._attach(runner, insist)
         _open_runs.add(runner)
         runner.generators = HandsOff(runner)
-        runner.cancelled_class = Cancelled
-        runner.foreign_await = await_future
-        runner.task_outside_step = record_of_current
         runner.clock.start_clock()
         with self._inside():
             runner.begin(None, ())
@@ -89,6 +84,24 @@ class Running(Generators, Debugging, LoopState):
         assert runner.root_task is not None
         self.root_group = runner.root_task.child_nurseries[-1]
         self.set_debug(coroutines._is_debug_mode())  # type: ignore[attr-defined]  # not in typeshed
+
+    def _attach(self, runner: Runner, insist: float | None) -> None:
+        """Take possession of a run: through the four doors of kernel/foreign.py."""
+        self.runner = runner
+        self.io = runner.io
+        self.read_buffer = memoryview(bytearray(READ_SIZE))
+        self._signal_handlers = {}
+        self._watches = {}
+        self._transports = weakref.WeakValueDictionary()
+        self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        # Weak: the run must not keep its loop alive, so that a loop nobody closed is noticed at once.
+        runner.locals[LOOP] = weakref.ref(self)
+        runner.locals[INSIST] = insist
+        # In the instance, where the paths that must be flat find them first.
+        self._closed = self._careful = self._debug = self._stopping = False
+        runner.cancelled_class = Cancelled
+        runner.foreign_await = await_future
+        runner.task_outside_step = record_of_current
 
     @contextmanager
     def _inside(self) -> Generator[None, None, None]:

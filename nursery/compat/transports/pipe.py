@@ -6,7 +6,9 @@ None; waiting in the interest; or nowhere, because there is nothing to do.  Read
 the interest.
 
 A short read never means "drained" here, as in streams/fd_stream.py: a terminal hands out one line at a time, a pipe in
-packet mode one packet, and no further edge would come for the rest.  So only EAGAIN makes a reader wait.
+packet mode one packet, and no further edge would come for the rest.  So only EAGAIN makes a reader wait.  (To ask how
+much is left, by FIONREAD, is a cheaper system call, and made ping-pong with a process slower, 9 us of CPU against 7:
+the second read comes a turn later, when the answer is often there.)
 
 Two kinds of descriptors need care.  Devices like /dev/null cannot be waited for (epoll says EPERM), because they are
 always ready: their interest stands in no table and stays ready.  And a descriptor that something else in this run waits

@@ -6,8 +6,10 @@ counts as `hung`, and another process goes on behind it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -77,19 +79,28 @@ def run_module(dialect: Dialect, module: str, wanted: Collection[str] | None = N
 
 
 def _run_worker(dialect: Dialect, module: str, report: Path, wanted: Collection[str] | None) -> str:
-    """Run one process; return what it printed."""
+    """Run one process, and end what it leaves behind; return what it printed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment.pop("PYTHONASYNCIODEBUG", None)
-    with tempfile.TemporaryDirectory() as folder:
-        finished = subprocess.run(
-            [sys.executable, "-m", f"{__package__}.worker", dialect, module, str(report)],
-            input="\n".join(wanted or ()),
-            stdout=subprocess.PIPE,
+    command = [sys.executable, "-m", f"{__package__}.worker", dialect, module, str(report)]
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as names, tempfile.TemporaryFile() as printed:
+        names.write("\n".join(wanted or ()).encode())
+        names.seek(0)
+        # Files, not pipes: a grandchild that lives on would hold a pipe open.
+        worker = subprocess.Popen(
+            command,
+            stdin=names,
+            stdout=printed,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             cwd=folder,
             env=environment,
-            check=False,
+            start_new_session=True,
         )
-    return finished.stdout
+        try:
+            worker.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+        printed.seek(0)
+        return printed.read().decode(errors="replace")
