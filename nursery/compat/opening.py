@@ -23,7 +23,6 @@ from ..kernel.traps import cancel_shielded_checkpoint
 from .loop import EventLoop
 from .loop.batch import batch
 from .loop.running import check_insist
-from .promise import LOOP
 from .task import Task
 
 
@@ -34,7 +33,7 @@ class OpenedLoop(EventLoop):
         self._attach(runner, insist)
         self.root_group = root_group
         self.running_in = runner.thread
-        runner.locals[LOOP] = lambda: self
+        runner.dialect = self
 
     def _refuse(self, what: str) -> NoReturn:
         raise RuntimeError(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import base_futures
+from asyncio.log import logger
 from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
 from types import GenericAlias, TracebackType
@@ -55,7 +56,8 @@ class Promise:
 
     @property
     def _loop(self) -> LoopState:
-        return self.runner.locals[LOOP]()  # type: ignore[operator, no-any-return]  # what the loop put there
+        # Set while the loop runs; else the run keeps a weak reference.
+        return self.runner.dialect or self.runner.locals[LOOP]()  # type: ignore[operator, no-any-return]  # see running.py
 
     @property
     def _exception(self) -> BaseException | None:
@@ -195,7 +197,12 @@ class Promise:
         }
         if self._source_traceback:
             context["source_traceback"] = self._source_traceback
-        self._loop.call_exception_handler(context)
+        loop: LoopState | None = self._loop
+        if loop is not None:
+            loop.call_exception_handler(context)
+        else:
+            # It has outlived its loop.
+            logger.error("%s\nfuture: %r", context["message"], self, exc_info=self._failure)
 
     if not TYPE_CHECKING:
 

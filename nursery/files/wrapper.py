@@ -220,10 +220,16 @@ class AsyncIOWrapper(AsyncResource, Generic[FileT_co]):
                 # Found at once the next time.
                 setattr(self, name, method)
                 return method
+            # Not self._wrapped: while it is copied or unpickled there is none, and it would be asked for here again.
+            wrapped = vars(self).get("_wrapped")
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}: what is particular to the wrapped "
-                f"{type(self._wrapped).__name__!r} object is reached through .wrapped"
+                f"{type(wrapped).__name__!r} object is reached through .wrapped"
             )
+
+    def __getstate__(self) -> dict[str, object]:
+        # Without the methods that were found already: a copy is to have its own, of its own file.
+        return {name: value for name, value in vars(self).items() if name not in IN_THREAD}
 
     def __dir__(self) -> Iterable[str]:
         return {*super().__dir__(), *(name for name in IMMEDIATE | IN_THREAD if hasattr(self._wrapped, name))}

@@ -128,6 +128,7 @@ class Runner:
         "current",
         "deadlines",
         "debug",
+        "dialect",
         "failure",
         "finished",
         "foreign_await",
@@ -186,7 +187,7 @@ class Runner:
         except BaseException:
             self.io.close()
             raise
-        self.io.listen(self.inbox.bell.read.fileno(), self.inbox.listen)
+        self.io.listen(self.inbox.bell.read, self.inbox.listen)
         self.idle = IdleWaiters()
         self.token: RunToken | None = None
         self.generators = AsyncGenerators(self)
@@ -206,6 +207,8 @@ class Runner:
         self.foreign_await: Callable[[Task, object], None] = foreign.reject_foreign
         self.task_outside_step: Callable[[], Task] = foreign.no_task_outside_step
         self.task_class: type[Task] = Task
+        # For the dialect to keep, where its flat paths find it.
+        self.dialect: Any = None
         # Guest mode: tells the host that there is something to do.
         self.wake_host: Callable[[], None] | None = None
         # The tree

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import io
 import pathlib
+import pickle
 import threading
 
 import pytest
@@ -181,6 +183,20 @@ def test_what_is_particular_to_the_file_is_reached_through_wrapped() -> None:
     with pytest.raises(AttributeError, match=r"'Particular' object is reached through \.wrapped"):
         file.particular  # type: ignore[attr-defined]  # the mistake under test
     assert file.wrapped.particular == 7
+
+
+async def test_a_wrapper_may_be_copied_and_pickled() -> None:
+    original = wrap_file(io.StringIO("text"))
+    assert await original.tell() == 0
+    shallow, deep, pickled = copy.copy(original), copy.deepcopy(original), pickle.loads(pickle.dumps(original))
+    assert shallow.wrapped is original.wrapped
+    assert deep.wrapped is not original.wrapped
+    assert [await each.read() for each in (pickled, deep, shallow, original)] == ["text"] * 3 + [""]
+    assert [await each.tell() for each in (pickled, deep, shallow, original)] == [4] * 4
+    await original.seek(0)
+    assert [await each.tell() for each in (pickled, deep, shallow, original)] == [4, 4, 0, 0]
+    with pytest.raises(AttributeError):
+        AsyncIOWrapper.__new__(AsyncIOWrapper).wrapped
 
 
 def test_any_object_with_the_right_methods_is_a_file() -> None:

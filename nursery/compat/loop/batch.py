@@ -22,7 +22,7 @@ from ...kernel.task import Task as KernelTask
 from ...kernel.traps import DETACH, PARK
 from ..cancellation import abort_await
 from ..events import Handle
-from ..promise import LOOP, Promise
+from ..promise import Promise
 from ..task import Task, await_future
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def batch(runner: Runner) -> None:
         return
     if runner.permute is not None:
         runner.permute(runner.queue)
-    loop: LoopState = runner.locals[LOOP]()  # type: ignore[operator]  # what the loop put there
+    loop: LoopState = runner.dialect
     queue = runner.queue
     deadlines = runner.deadlines
     popleft = queue.popleft
@@ -161,7 +161,7 @@ def batch(runner: Runner) -> None:
 
 def traced_batch(runner: Runner) -> None:
     """Do one turn of what `batch` does, and tell the instruments: the kernel's traced loop, with our two additions."""
-    loop: LoopState = runner.locals[LOOP]()  # type: ignore[operator]  # what the loop put there
+    loop: LoopState = runner.dialect
 
     def enter(task: KernelTask) -> None:
         if type(task) is Task:

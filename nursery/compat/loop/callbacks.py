@@ -149,6 +149,9 @@ class Callbacks(LoopState):
 
         Source: asyncio's documentation, `loop.create_future`.
         """
+        if self.runner.current is None:
+            # For a callback, or a task of asyncio's own class, which awaits a future of its kind 1.1 us faster.
+            return asyncio.Future(loop=self)
         future: Any = Future(self.runner)
         if self._debug:
             future.remember_source()

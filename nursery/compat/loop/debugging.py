@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from ...kernel import loop as kernel_loop
 from ...kernel.runner import END_OF_BATCH, Runner
 from ...kernel.task import Task as KernelTask
-from ..promise import LOOP
 from ..task import Task
 from .batch import batch, current_tasks, traced_batch
 from .state import LoopState
@@ -69,7 +68,7 @@ def reporting_batch(runner: Runner) -> None:
         # In whose order nobody knows what comes next.
         traced_batch(runner)
         return
-    loop: LoopState = runner.locals[LOOP]()  # type: ignore[operator]  # what the loop put there
+    loop: LoopState = runner.dialect
     queue = runner.queue
 
     def enter(task: KernelTask) -> None:

@@ -19,7 +19,6 @@ import errno
 import socket
 import weakref
 from asyncio import Future
-from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, TypeVar
@@ -48,7 +47,8 @@ class Line(ReadinessHandle):
         self.abort = None
         self.place = place
         self.writing = writing
-        self.waiters: deque[Future[None]] = deque()
+        # Few; an empty deque would cost ten times as much memory, for each socket.
+        self.waiters: list[Future[None]] = []
 
     async def take_turn(self, call: Callable[[], T], *, tried: bool = True) -> T:
         """Return what `call()` returns once it does not block and it is the caller's turn.
@@ -169,7 +169,8 @@ class Place:
         if owner is None or owner.fileno() != self.fd:
             return False
         # Two objects for one descriptor, or one of them has lost it and does not know: ask the system.
-        self.interest = None
+        if self.interest is not None:
+            self.interest = self.loop.io.level(self.fd)
         return True
 
     def abandon(self) -> None:

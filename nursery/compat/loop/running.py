@@ -113,11 +113,11 @@ class Running(Generators, Debugging, LoopState):
         current.runner = runner
         asyncio._set_running_loop(self)
         # Strong while inside: the collector clears weak references before it calls `__del__`, which closes the loop.
-        runner.locals[LOOP] = lambda: self
+        runner.dialect = self
         try:
             yield
         finally:
-            runner.locals[LOOP] = weakref.ref(self)
+            runner.dialect = None
             current_tasks.pop(self, None)
             runner.current = None
             self.running_in = outer_thread

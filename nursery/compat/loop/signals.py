@@ -123,7 +123,7 @@ class Signals(LoopState):
             return
         try:
             self._wakeup_fd_before = signal.set_wakeup_fd(
-                self.runner.inbox.bell._write.fileno(), warn_on_full_buffer=False
+                self.runner.inbox.bell.write, warn_on_full_buffer=False
             )
         except (ValueError, OSError) as exc:
             raise RuntimeError(f"signal handlers can only be added in the main thread: {exc}") from exc
@@ -135,7 +135,7 @@ class Signals(LoopState):
             return
         try:
             now = signal.set_wakeup_fd(-1)
-            if now != self.runner.inbox.bell._write.fileno():
+            if now != self.runner.inbox.bell.write:
                 # Somebody else's, who took it after us.
                 before = now
             if before != -1:

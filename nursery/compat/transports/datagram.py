@@ -41,8 +41,8 @@ MOST_AT_ONCE: Final = 32
 HEADER: Final = 8
 # From the so-manieth datagram to a lost connection on, a warning is logged.
 WARN_AFTER: Final = 5
-# After these the descriptor will not work any more.
-HOPELESS: Final = frozenset({errno.EBADF, errno.ENOTSOCK})
+# What is not about one datagram: each further try would say the same.
+HOPELESS: Final = frozenset({errno.EBADF, errno.ENOTSOCK, errno.ENOTCONN, errno.EINVAL, errno.EOPNOTSUPP})
 # Seconds between two tries to send to a unix socket whose queue is full: on a socket that is not connected to it no
 # event tells when it is not any more (asyncio's loop asks without pause).
 FIRST_RETRY: Final = 0.001

@@ -604,6 +604,48 @@ def test_who_waits_for_a_socket_that_add_writer_takes_over_is_told(pair: tuple[s
     run(main())
 
 
+def test_a_task_that_waits_for_the_descriptor_itself_is_not_pushed_out(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    left, right = pair
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.ensure_future(nursery.lowlevel.wait_readable(left))
+        await turns()
+        with pytest.raises(RuntimeError, match="already waits for descriptor"):
+            await loop.sock_recv(left, 10)
+        right.send(b"a")
+        await waiting
+        assert await loop.sock_recv(left, 10) == b"a"
+        receiving = asyncio.ensure_future(loop.sock_recv(left, 10))
+        await turns()
+        with pytest.raises(nursery.BusyResourceError):
+            await nursery.lowlevel.wait_readable(left)
+        right.send(b"b")
+        assert await receiving == b"b"
+
+    run(main())
+
+
+def test_who_waits_is_told_that_another_task_closes_the_descriptor(pair: tuple[socket.socket, socket.socket]) -> None:
+    left, _ = pair
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        receiving = asyncio.ensure_future(loop.sock_recv(left, 10))
+        sending = asyncio.ensure_future(loop.sock_sendall(left, b"x" * BIG))
+        await turns()
+        nursery.lowlevel.notify_closing(left)
+        left.close()
+        for each in (receiving, sending):
+            with pytest.raises(OSError) as caught:
+                await each
+            assert caught.value.errno == errno.EBADF
+
+    run(main())
+
+
 @on_both
 def test_a_receive_that_has_to_wait_takes_the_socket_over_from_add_reader(
     loop_factory: LoopFactory, pair: tuple[socket.socket, socket.socket]
