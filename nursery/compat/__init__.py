@@ -31,6 +31,15 @@ else:
     from .locks import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
     from .loop import EventLoop
     from .queues import LifoQueue, PriorityQueue, Queue, QueueShutDown
+    from .streams import (
+        StreamReader,
+        StreamReaderProtocol,
+        StreamWriter,
+        open_connection,
+        open_unix_connection,
+        start_server,
+        start_unix_server,
+    )
     from .taskgroups import TaskGroup
     from .tasks import (
         as_completed,
@@ -60,6 +69,9 @@ _OURS = {
     "QueueShutDown",
     "Runner",
     "Semaphore",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "TaskGroup",
     "Timeout",
     "as_completed",
@@ -70,11 +82,15 @@ _OURS = {
     "gather",
     "install",
     "new_event_loop",
+    "open_connection",
     "open_loop",
+    "open_unix_connection",
     "run",
     "run_coroutine_threadsafe",
     "shield",
     "sleep",
+    "start_server",
+    "start_unix_server",
     "timeout",
     "timeout_at",
     "wait",

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from asyncio import events as stdlib_events
 from asyncio import format_helpers
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
@@ -212,3 +213,8 @@ class ReadinessHandle(Handle):
     def wake_with_error(self, error: BaseException) -> None:
         """Do nothing: whoever forgets the descriptor has taken this handle away before, or closed it for good."""
         self.abort = None
+
+
+def __getattr__(name: str) -> object:
+    """Find what asyncio.events has beside."""
+    return getattr(stdlib_events, name)

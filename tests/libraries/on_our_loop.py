@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, ParamSpec
 
 import pytest
 
+import nursery
 from nursery import compat
 
 P = ParamSpec("P")
@@ -37,22 +39,46 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run an async function on the loop under test."""
-    reports: list[str] = []
+class Reports:
+    """What the loop's exception handler is told during a test."""
 
-    def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        reports.append(f"{context['message']}: {context.get('exception')!r}")
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.heard.append(f"{context['message']}: {context.get('exception')!r}")
         loop.default_exception_handler(context)
 
+    def check(self) -> None:
+        assert not self.heard, "the loop's exception handler was told"
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run an async function on the loop under test."""
+    reports = Reports()
+
     async def guarded() -> None:
-        asyncio.get_running_loop().set_exception_handler(report)
+        asyncio.get_running_loop().set_exception_handler(reports)
         async with asyncio.timeout(PATIENCE):
             await main()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(guarded())
-    assert not reports, "the loop's exception handler was told"
+    reports.check()
+
+
+def run_natively(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run an async function in a native run that opens a loop."""
+    reports = Reports()
+
+    async def guarded() -> None:
+        async with compat.open_loop() as loop:
+            loop.set_exception_handler(reports)
+            with nursery.fail_after(PATIENCE):
+                await main()
+
+    nursery.run(guarded)
+    reports.check()
 
 
 def asyncio_test(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
@@ -65,13 +91,21 @@ def asyncio_test(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, No
     return running
 
 
-def mixed_test(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """A test in both dialects: it runs on our loop alone."""
+def mixed_test(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A test in both dialects: it runs in a loop of ours, and once more in a native run that opens one."""
 
     @functools.wraps(test)
-    def running(*args: P.args, **kwargs: P.kwargs) -> None:
+    def running(*args: Any, door: str, **kwargs: Any) -> None:
         if OTHER_LOOP is not None:
             pytest.skip(f"native code does not run on {OTHER_LOOP}")
-        run(functools.partial(test, *args, **kwargs))
+        main = functools.partial(test, *args, **kwargs)
+        if door == "loop":
+            run(main)
+        else:
+            run_natively(main)
 
-    return running
+    signature = inspect.signature(test)
+    door = inspect.Parameter("door", inspect.Parameter.KEYWORD_ONLY)
+    vars(running)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), door])
+    both_doors: Callable[..., None] = pytest.mark.parametrize("door", ["loop", "native run"])(running)
+    return both_doors

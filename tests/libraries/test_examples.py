@@ -14,15 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.libraries.postgresql import PostgreSQL
-from tests.libraries.required import not_here
+from tests.libraries.required import REQUIRED
 from tests.libraries.temporary_server import ROOT, accepts, free_port, running, with_the_checkout
 
 
-def needs(*libraries: str) -> None:
-    """Skip the test if a library is not installed."""
+def needs(*libraries: str) -> pytest.MarkDecorator:
+    """Skip the test if a library is not installed, unless it has to be."""
     missing = [library for library in libraries if find_spec(library) is None]
-    if missing:
-        not_here(f"not installed: {', '.join(missing)}")
+    return pytest.mark.skipif(bool(missing) and not REQUIRED, reason=f"not installed: {', '.join(missing)}")
 
 
 def output_of(example: str, *arguments: str) -> list[str]:
@@ -41,13 +40,13 @@ def output_of(example: str, *arguments: str) -> list[str]:
     return finished.stdout.splitlines()
 
 
+@needs("aiohttp")
 def test_a_handler_of_aiohttp_answers_with_what_came_in_time() -> None:
-    needs("aiohttp")
     assert output_of("aiohttp_handler.py") == ["news from fast", "news from slower", "complete: False"]
 
 
+@needs("httpx")
 def test_the_first_mirror_wins_the_race() -> None:
-    needs("httpx")
     assert output_of("httpx_race.py") == [
         "the file, from south",
         "gave up on the north: True",
@@ -55,8 +54,8 @@ def test_the_first_mirror_wins_the_race() -> None:
     ]
 
 
+@needs("asyncpg")
 def test_jobs_in_postgresql_are_worked_off(postgresql: PostgreSQL) -> None:
-    needs("asyncpg")
     assert output_of("asyncpg_pool.py", postgresql.url) == [
         "done: [1, 2, 3, 4, 5, 6]",
         "failed: division by zero",
@@ -66,8 +65,8 @@ def test_jobs_in_postgresql_are_worked_off(postgresql: PostgreSQL) -> None:
     ]
 
 
+@needs("fastapi", "uvicorn")
 def test_the_fastapi_application_counts_its_visitors(tmp_path: Path) -> None:
-    needs("fastapi", "uvicorn")
     port = free_port()
     arguments = [sys.executable, "-m", "uvicorn", "--loop", "nursery.compat:new_event_loop", "--port", str(port)]
     arguments += ["--app-dir", str(ROOT / "examples"), "fastapi_app:app"]
@@ -88,7 +87,6 @@ def test_the_fastapi_application_counts_its_visitors(tmp_path: Path) -> None:
     assert "3 visits" in log.read_text()
 
 
-@pytest.mark.usefixtures("cluster")
+@needs("distributed")
 def test_a_dask_cluster_counts_primes(cluster: str) -> None:
-    needs("distributed")
     assert output_of("dask_client.py", cluster) == ["1229 primes below 10002", "gave up on the rest: True"]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from tornado.gen import TimeoutError as TornadoTimeout
@@ -37,8 +37,8 @@ class Hello(RequestHandler):
         self.write(f"hello from {self.request.path}")
 
 
-@contextmanager
-def serving(pages: dict[str, type[RequestHandler]], tls: Certificates | None = None) -> Iterator[str]:
+@asynccontextmanager
+async def serving(pages: dict[str, type[RequestHandler]], tls: Certificates | None = None) -> AsyncIterator[str]:
     """Serve the pages on a free port; gives the address without its scheme."""
     app = Application(list(pages.items()))
     server = HTTPServer(app, ssl_options=None if tls is None else tls.server)
@@ -48,6 +48,7 @@ def serving(pages: dict[str, type[RequestHandler]], tls: Certificates | None = N
         yield f"127.0.0.1:{sockets[0].getsockname()[1]}"
     finally:
         server.stop()
+        await server.close_all_connections()
 
 
 @contextmanager
@@ -73,14 +74,15 @@ async def test_a_client_talks_to_a_foreign_server(foreign_server: ForeignServer)
 
 @asyncio_test
 async def test_a_server_answers_a_foreign_client() -> None:
-    with serving({"/page": Hello}) as address:
+    async with serving({"/page": Hello}) as address:
         assert await asyncio.to_thread(fetch, int(address.rpartition(":")[2]), "/page") == b"hello from /page"
 
 
 @asyncio_test
 async def test_tls(certificates: Certificates) -> None:
-    with serving({"/page": Hello}, certificates) as address, client() as http:
-        assert await text(http, f"https://{address}/page", ssl_options=certificates.client) == "hello from /page"
+    async with serving({"/page": Hello}, certificates) as address:
+        with client() as http:
+            assert await text(http, f"https://{address}/page", ssl_options=certificates.client) == "hello from /page"
 
 
 @asyncio_test
@@ -90,7 +92,7 @@ async def test_a_websocket() -> None:
             assert isinstance(message, str)
             await self.write_message(message.upper())
 
-    with serving({"/": Shout}) as address:
+    async with serving({"/": Shout}) as address:
         connection = await websocket_connect(f"ws://{address}/")
         await connection.write_message("hello")
         assert await connection.read_message() == "HELLO"
@@ -106,8 +108,9 @@ async def test_streams_read_and_write_through_add_reader() -> None:
                 while True:
                     await stream.write(await stream.read_until(b"\n"))
             except StreamClosedError:
-                pass
+                left.set()
 
+    left = asyncio.Event()
     body = bytes(1_000_000) + b"\n"
     server = Echo()
     [sock] = bind_sockets(0, "127.0.0.1")
@@ -117,6 +120,7 @@ async def test_streams_read_and_write_through_add_reader() -> None:
     assert await stream.read_until(b"\n") == body
     await written
     stream.close()
+    await left.wait()
     server.stop()
 
 
@@ -185,6 +189,7 @@ async def test_a_scope_ends_a_read_of_a_stream_and_the_stream_goes_on() -> None:
             await stream.write(b"first\n")
             await stream.read_until(b"\n")
             await stream.write(b"second\n")
+            stream.close()
 
     server = Late()
     [sock] = bind_sockets(0, "127.0.0.1")
@@ -221,9 +226,10 @@ async def test_a_handler_opens_a_nursery() -> None:
                 await sleep(10)
             self.write({"squares": squares, "gave up": scope.cancelled_caught})
 
-    with serving({"/": Squares}) as address, client() as http:
-        for _ in range(2):
-            assert await text(http, f"http://{address}/") == '{"squares": [0, 1, 4, 9, 16], "gave up": true}'
+    async with serving({"/": Squares}) as address:
+        with client() as http:
+            for _ in range(2):
+                assert await text(http, f"http://{address}/") == '{"squares": [0, 1, 4, 9, 16], "gave up": true}'
 
 
 @mixed_test

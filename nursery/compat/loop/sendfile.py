@@ -1,8 +1,8 @@
 """Sending files: sendfile for transports, sock_sendfile for raw sockets.
 
-Invariant: when a call ends, however it ends, the file's position is behind the last byte that was sent; only if the
-system's sendfile() has sent nothing it is left alone.  While a file goes out through a transport, the transport does
-not read, and refuses other writes if the system does the sending.
+Invariant: when a call ends that has begun to send, however it ends, the file's position is behind the last byte that
+was sent.  While a file goes out through a transport, the transport does not read, and refuses other writes if the
+system does the sending.
 
 The system's sendfile() is asked for one megabyte at a time, so that a peer that takes everything does not keep the loop
 from its other work.
@@ -85,13 +85,12 @@ class Sendfile(Sockets):
         rest = Rest(sock, descriptor, offset, count)
         try:
             await line.take_turn(rest, tried=False)
-        finally:
-            if rest.sent:
-                try:
-                    file.seek(offset + rest.sent)
-                except (AttributeError, ValueError):
-                    # No file object but something with a descriptor, or closed meanwhile.
-                    pass
+        except SendfileNotAvailableError:
+            raise
+        except BaseException:
+            _leave_at(file, offset + rest.sent)
+            raise
+        _leave_at(file, offset + rest.sent)
         return rest.sent
 
     async def sendfile(
@@ -194,6 +193,14 @@ def regular(file: Any) -> int:
     return descriptor
 
 
+def _leave_at(file: IO[bytes], position: int) -> None:
+    try:
+        file.seek(position)
+    except (AttributeError, OSError, ValueError):
+        # No file object but something with a descriptor; or a pipe; or it was closed meanwhile.
+        pass
+
+
 class Rest:
     """What the system has still to send of a file; called, it sends a chunk, and is unfinished until all is sent."""
 
@@ -259,7 +266,7 @@ class Pieces:
     def _seek(self) -> None:
         try:
             self._file.seek(self._offset + self.sent)
-        except (AttributeError, io.UnsupportedOperation):
+        except (AttributeError, OSError):
             # A pipe, or the like: what comes next is the next piece.
             if self._offset and not self.sent:
                 raise
@@ -267,11 +274,7 @@ class Pieces:
     def end(self) -> None:
         """Leave the file's position behind what was sent."""
         self._ended = True
-        try:
-            self._seek()
-        except (AttributeError, ValueError):
-            # It has none, or was closed meanwhile.
-            pass
+        _leave_at(self._file, self._offset + self.sent)
 
 
 class StandIn(asyncio.Protocol):

@@ -110,6 +110,11 @@ class Sockets(Descriptors, Names):
         place = self._places.get(fd)
         if place is None:
             return False
+        owner = place.owner()
+        if owner is None or owner.fileno() != fd:
+            place.abandon()
+            del self._places[fd]
+            return False
         line = place.writing if writing else place.reading
         return line.displace(
             lambda: RuntimeError(f"{by}() took descriptor {fd} from a sock_* function that was waiting for it")

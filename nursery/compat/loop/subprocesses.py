@@ -9,8 +9,10 @@ import asyncio
 import subprocess
 from asyncio.log import logger
 from collections.abc import Callable
+from functools import cached_property
 from typing import IO, Any, Literal, TypeAlias, TypeVar
 
+from ...kernel.scope import CancelScope
 from ..transports.process import ProcessTransport
 from .state import LoopState
 
@@ -21,6 +23,19 @@ Target: TypeAlias = "int | IO[Any] | None"
 
 class Subprocesses(LoopState):
     """Starting processes."""
+
+    @cached_property
+    def _child_watches(self) -> set[CancelScope]:
+        """The scopes in which kernel tasks wait for the ends of processes."""
+        return set()
+
+    def _forget_children(self) -> None:
+        """Wait for the end of no process any more; for a loop that ends before its run does.
+
+        Nothing then keeps a transport that nobody closed: it warns, and kills its process.
+        """
+        for scope in self._child_watches:
+            scope.cancel()
 
     async def subprocess_exec(
         self,

@@ -290,6 +290,10 @@ class DatagramTransport(FlowControl, asyncio.DatagramTransport):
     def _keep(self, data: Data, addr: Any) -> None:
         """Keep a datagram until the system takes it."""
         if self._lost:
+            if self._sock is not None and not self._address:
+                # As in asyncio: until connection_lost() is called it may go out, at once or not at all.
+                self._transmit(data, addr)
+                return
             self._lost_writes += 1
             if self._lost_writes > WARN_AFTER:
                 logger.warning("socket.send() raised exception.")

@@ -27,12 +27,13 @@ from asyncio.log import logger
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
+from ...kernel.scope import CancelScope
 from ...kernel.task import Task as KernelTask
 from ...processes.process import Process
 from .pipe import ReadPipeTransport, WritePipeTransport
 
 if TYPE_CHECKING:
-    from ..loop.state import LoopState
+    from ..loop.subprocesses import Subprocesses
 
 STDIN: Final = 0
 STDOUT: Final = 1
@@ -84,7 +85,9 @@ class ProcessTransport(asyncio.SubprocessTransport):
 
     _closed = False
 
-    def __init__(self, loop: LoopState, protocol: asyncio.SubprocessProtocol, popen: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, loop: Subprocesses, protocol: asyncio.SubprocessProtocol, popen: subprocess.Popen[bytes]
+    ) -> None:
         super().__init__()
         self._extra: dict[str, Any]
         self._loop = loop
@@ -184,7 +187,16 @@ class ProcessTransport(asyncio.SubprocessTransport):
     # The end of the process
 
     async def _watch(self) -> None:
-        """Wait for the end of the process; the body of a kernel task."""
+        """Wait for the end of the process, or of the loop; the body of a kernel task."""
+        watches = self._loop._child_watches
+        with CancelScope() as scope:
+            watches.add(scope)
+            try:
+                await self._until_exit()
+            finally:
+                watches.discard(scope)
+
+    async def _until_exit(self) -> None:
         process = self._process
         if process._ending is not None:
             await process._ending.wait()
@@ -198,6 +210,9 @@ class ProcessTransport(asyncio.SubprocessTransport):
             )
         self._returncode = code
         loop = self._loop
+        if loop.is_closed():
+            # There is nobody to tell; the run goes on, or is about to end.
+            return
         if loop.get_debug():
             logger.info("%r exited with return code %r", self, code)
         # In callbacks of their own, so that what a protocol raises is reported and stops nothing.

@@ -435,6 +435,8 @@ class SocketTransport(FlowControl):
         if buffer:
             self._interest.writable = False
             self._wait_to_write()
+        else:
+            self._direct = not (self._eof or self._lost)
         self._maybe_resume()
         if not buffer and not self._lost:
             # resume_writing() may have written again, closed, or both.
@@ -448,6 +450,7 @@ class SocketTransport(FlowControl):
         if self._closing or self._eof:
             return
         self._eof = True
+        self._direct = False
         if not self._buffer:
             self._shut_down_writing()
 
@@ -489,7 +492,7 @@ class SocketTransport(FlowControl):
         if self._closing:
             return
         self._closing = True
-        self._stop_waiting_to_read()
+        self._stop_reading()
         if not self._buffer:
             self._lose(None)
 
@@ -513,13 +516,14 @@ class SocketTransport(FlowControl):
         self._drop_buffer()
         if not self._closing:
             self._closing = True
-            self._stop_waiting_to_read()
+            self._stop_reading()
         self._lose(exc)
 
     def _lose(self, exc: BaseException | None) -> None:
         """Let the end be told, once, in the next turn."""
         if not self._lost:
             self._lost = True
+            self._direct = False
             self._loop.call_soon(self._call_connection_lost, exc)
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
@@ -528,7 +532,7 @@ class SocketTransport(FlowControl):
                 self._protocol.connection_lost(exc)  # type: ignore[arg-type]  # asyncio passes what it has
         finally:
             loop, sock, server = self._loop, self._sock, self._server
-            self._stop_waiting_to_read()
+            self._stop_reading()
             self._drop_buffer()
             # A protocol that keeps its transport would be garbage together with it; so would the handles.
             self._protocol = None  # type: ignore[assignment]  # as in asyncio: nobody is told any more

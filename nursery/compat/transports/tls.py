@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from ...tls.engine import DONE, NEED_INPUT, TLSEngine
 from .flow import FlowControl
+from .receiving import receiver_of
 from .socket import SocketTransport
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ class SSLTransport(FlowControl):
         self._protocol = protocol
         self._buffered_protocol = protocol if isinstance(protocol, asyncio.BufferedProtocol) else None
         # Bound at each change, not at each message.
-        self._data_received: Any = getattr(protocol, "data_received", None)
+        self._data_received: Any = receiver_of(protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol."""

@@ -110,7 +110,8 @@ def test_a_file_goes_through_a_raw_socket(
         sending = asyncio.ensure_future(loop.sock_sendfile(left, source, offset, count))
         assert await received(right, len(expected)) == expected
         assert await sending == len(expected)
-        if expected:
+        # asyncio before 3.14 leaves it alone if nothing was sent.
+        if expected or loop_factory is not asyncio.SelectorEventLoop:
             assert source.tell() == offset + len(expected)
 
     run_on(loop_factory, main())
@@ -129,14 +130,15 @@ def test_what_is_no_regular_file_is_an_error_without_fallback(
     run_on(loop_factory, main())
 
 
-def test_a_fifo_is_read_and_sent(pair: tuple[socket.socket, socket.socket]) -> None:
+@pytest.mark.parametrize("buffering", [-1, 0])
+def test_a_fifo_is_read_and_sent(pair: tuple[socket.socket, socket.socket], buffering: int) -> None:
     # asyncio takes it for an empty file.
     left, right = pair
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         reading, writing = os.pipe()
-        with open(reading, "rb") as source:
+        with open(reading, "rb", buffering) as source:
             with open(writing, "wb") as end:
                 end.write(b"content")
             assert await loop.sock_sendfile(left, source) == 7
@@ -519,6 +521,9 @@ Contexts = tuple[ssl.SSLContext, ssl.SSLContext] | None
 def test_a_file_goes_through_a_transport_between_other_data(
     loop_factory: LoopFactory, contexts: Contexts, file: IO[bytes], kind: str, offset: int, count: int | None
 ) -> None:
+    if kind == "no file" and loop_factory is asyncio.SelectorEventLoop:
+        # It keeps views of the buffer that it reads the next piece into (seen on 3.14).
+        pytest.skip("asyncio may send other bytes")
     source: Any = file if kind == "file" else NoFile(CONTENT)
     expected = CONTENT[offset:] if count is None else CONTENT[offset : offset + count]
 

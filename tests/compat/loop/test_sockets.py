@@ -724,6 +724,28 @@ def test_who_waits_for_a_descriptor_that_was_closed_is_told_when_its_number_is_u
     run(main())
 
 
+def test_add_reader_for_a_number_that_is_used_again_tells_who_waits_for_the_closed_socket() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        first, peer = socket.socketpair()
+        first.setblocking(False)
+        waiting = asyncio.ensure_future(loop.sock_recv(first, 10))
+        await turns()
+        first.close()
+        second, other = socket.socketpair()
+        assert loop._places[second.fileno()].reading.waiters  # type: ignore[attr-defined]  # the number is the same
+        with peer, second, other:
+            got = loop.create_future()
+            loop.add_reader(second, got.set_result, None)
+            with pytest.raises(OSError, match="was closed"):
+                await waiting
+            other.send(b"data")
+            await got
+            loop.remove_reader(second)
+
+    run(main())
+
+
 def test_a_number_that_is_used_again_is_waited_for_as_well_as_the_first_time() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -770,6 +770,23 @@ def test_an_address_that_is_missing_or_wrong_is_told_to_the_caller() -> None:
     run(main())
 
 
+@on_both
+def test_between_close_and_connection_lost_datagrams_go_out(loop_factory: LoopFactory) -> None:
+    async def main() -> None:
+        server = await endpoint(local_addr=LOOPBACK)
+        client = await endpoint(local_addr=LOOPBACK)
+        client.transport.close()
+        client.transport.sendto(b"last", name_of(server))
+        client.transport.sendto(b"x" * 100_000, name_of(server))
+        assert len(client.errors) == 1
+        await client.lost
+        await until(lambda: server.data)
+        assert server.data == [b"last"]
+        await closed(server)
+
+    run_on(loop_factory, main())
+
+
 def test_what_is_sent_to_a_closed_endpoint_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         server = await endpoint(local_addr=LOOPBACK)

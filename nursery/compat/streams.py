@@ -1,0 +1,443 @@
+"""asyncio's streams, with waits that the kernel wakes directly.
+
+Invariant: what was received and not read stands in `_chunk` alone, as it came, or in `_bytes` alone.
+So a reader that takes whole messages gets the very bytes that the system gave, without a copy, and `_buffer`, the name
+that asyncio's own methods and libraries know, is made of them when somebody asks for it.
+
+The classes extend asyncio's, so what a library does with its streams it can do with these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import coroutines
+from asyncio import streams as stdlib_streams
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from .loop import EventLoop
+from .tasks import sleep
+from .waiting import Lot, running_loop
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+DEFAULT_LIMIT: Final = 2**16
+
+__all__ = (
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
+    "open_connection",
+    "open_unix_connection",
+    "start_server",
+    "start_unix_server",
+)
+
+
+class StreamReader(asyncio.StreamReader):
+    """The receiving side of a stream.
+
+    Arguments: limit is how many bytes a line may have; twice as many are buffered before the peer has to wait.
+    Raises ValueError for a limit that is not positive.
+    Source: asyncio's documentation, `asyncio.StreamReader`.
+    """
+
+    if TYPE_CHECKING:
+        _limit: int
+        _eof: bool
+        _paused: bool
+        _exception: Exception | None
+        _transport: Any
+
+    def __init__(self, limit: int = DEFAULT_LIMIT, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._bytes = bytearray()
+        self._chunk: bytes | None = None
+        self._lot = Lot()
+        super().__init__(limit=limit, loop=asyncio.get_event_loop() if loop is None else loop)
+
+    @property
+    def _buffer(self) -> bytearray:
+        if self._chunk is not None:
+            self._bytes += self._chunk
+            self._chunk = None
+        return self._bytes
+
+    @_buffer.setter
+    def _buffer(self, value: bytearray) -> None:
+        self._chunk = None
+        self._bytes = value
+
+    # Receiving
+
+    # flat: once for every message
+    def feed_data(self, data: Any) -> None:
+        """Take what was received; called by the protocol."""
+        assert not self._eof, "feed_data after feed_eof"
+        if not data:
+            return
+        if self._chunk is None and not self._bytes and type(data) is bytes:
+            self._chunk = data
+            buffered = len(data)
+        else:
+            buffer = self._buffer
+            buffer.extend(data)
+            buffered = len(buffer)
+        if self._lot.waiters:
+            self._lot.wake_all()
+        if buffered > 2 * self._limit and self._transport is not None and not self._paused:
+            try:
+                self._transport.pause_reading()
+            except NotImplementedError:
+                # It cannot be paused: then there is no limit.
+                self._transport = None
+            else:
+                self._paused = True
+
+    def _wakeup_waiter(self) -> None:
+        self._lot.wake_all()
+
+    # flat: once for every wait
+    async def _wait_for_data(self, func_name: str) -> None:
+        if self._lot.waiters:
+            raise RuntimeError(
+                f"{func_name}() called while another coroutine is already waiting for incoming data: one task reads at "
+                "a time"
+            )
+        assert not self._eof, "_wait_for_data after EOF"
+        if self._paused:
+            # Else nothing would ever come.
+            self._paused = False
+            self._transport.resume_reading()
+        await self._lot.wait()
+
+    def at_eof(self) -> bool:
+        """Return whether the end was received and everything before it was read."""
+        return self._eof and self._chunk is None and not self._bytes
+
+    # flat: once for every message
+    async def read(self, n: int = -1) -> bytes:
+        """Return what there is, at most `n` bytes, waiting for the first one; b"" at the end.
+
+        Arguments: a negative n reads until the end.
+
+        A cancel point if it waits; if cancelled, nothing was taken.
+        """
+        if self._exception is not None:
+            raise self._exception
+        if n == 0:
+            return b""
+        if n < 0:
+            # Block by block, so that the limit lets the rest come.
+            blocks = []
+            while block := await self.read(self._limit):
+                blocks.append(block)
+            return b"".join(blocks)
+        if self._chunk is None and not self._bytes and not self._eof:
+            await self._wait_for_data("read")
+        chunk = self._chunk
+        if chunk is not None and len(chunk) <= n:
+            self._chunk = None
+            data = chunk
+        else:
+            buffer = self._buffer
+            data = bytes(memoryview(buffer)[:n])
+            del buffer[:n]
+        if self._paused:
+            self._maybe_resume_transport()
+        return data
+
+    def _maybe_resume_transport(self) -> None:
+        if self._paused and len(self._buffer) <= self._limit:
+            self._paused = False
+            self._transport.resume_reading()
+
+    async def readexactly(self, n: int) -> bytes:
+        """Return exactly `n` bytes, waiting for all of them.
+
+        A cancel point if it waits; if cancelled, nothing was taken.
+        Raises IncompleteReadError, with what there was, if the stream ends before; ValueError for a negative `n`.
+        """
+        if n < 0:
+            raise ValueError(f"readexactly size can not be less than zero, not {n!r}")
+        if self._exception is not None:
+            raise self._exception
+        if n == 0:
+            return b""
+        chunk = self._chunk
+        if chunk is not None and len(chunk) == n:
+            self._chunk = None
+            data = chunk
+        else:
+            while len(self._buffer) < n:
+                if self._eof:
+                    incomplete = bytes(self._buffer)
+                    self._buffer.clear()
+                    raise asyncio.IncompleteReadError(incomplete, n)
+                await self._wait_for_data("readexactly")
+            buffer = self._buffer
+            data = bytes(memoryview(buffer)[:n])
+            del buffer[:n]
+        self._maybe_resume_transport()
+        return data
+
+    async def readline(self) -> bytes:
+        """Return the next line with its end, or what there is at the end of the stream.
+
+        A cancel point if it waits; if cancelled, nothing was taken.
+        Raises ValueError for a line above the limit.
+        """
+        separator = b"\n"
+        try:
+            return await self.readuntil(separator)
+        except asyncio.IncompleteReadError as exc:
+            return exc.partial
+        except asyncio.LimitOverrunError as exc:
+            buffer = self._buffer
+            if buffer.startswith(separator, exc.consumed):
+                del buffer[: exc.consumed + len(separator)]
+            else:
+                buffer.clear()
+            self._maybe_resume_transport()
+            raise ValueError(exc.args[0]) from None
+
+    async def readuntil(self, separator: Any = b"\n") -> bytes:
+        """Return what comes until `separator`, with it.
+
+        Arguments: separator is bytes, or a tuple of them, the shortest match of which ends the message.
+
+        A cancel point if it waits; if cancelled, nothing was taken.
+        Raises LimitOverrunError if no separator comes within the limit, and leaves the data there; IncompleteReadError,
+        with what there was, if the stream ends before; ValueError for an empty separator.
+        """
+        separators = sorted(separator, key=len) if isinstance(separator, tuple) else [separator]
+        if not separators:
+            raise ValueError("Separator should contain at least one element")
+        shortest, longest = len(separators[0]), len(separators[-1])
+        if shortest == 0:
+            raise ValueError("Separator should be at least one-byte string")
+        if self._exception is not None:
+            raise self._exception
+        # Where to look: everything before has been looked at.
+        offset = 0
+        while True:
+            buffered: bytes | bytearray = self._bytes if self._chunk is None else self._chunk
+            if len(buffered) - offset >= shortest:
+                start = end = -1
+                for each in separators:
+                    at = buffered.find(each, offset)
+                    if at != -1 and (end == -1 or at + len(each) < end):
+                        start, end = at, at + len(each)
+                if end != -1:
+                    break
+                # A separator may have begun at the end.
+                offset = max(0, len(buffered) + 1 - longest)
+                if offset > self._limit:
+                    raise asyncio.LimitOverrunError("Separator is not found, and chunk exceed the limit", offset)
+            if self._eof:
+                incomplete = bytes(buffered)
+                self._buffer.clear()
+                raise asyncio.IncompleteReadError(incomplete, None)
+            await self._wait_for_data("readuntil")
+        if start > self._limit:
+            raise asyncio.LimitOverrunError("Separator is found, but chunk is longer than limit", start)
+        if type(buffered) is bytes and end == len(buffered):
+            self._chunk = None
+            data = buffered
+        else:
+            buffer = self._buffer
+            data = bytes(memoryview(buffer)[:end])
+            del buffer[:end]
+        self._maybe_resume_transport()
+        return data
+
+
+class StreamReaderProtocol(asyncio.StreamReaderProtocol):
+    """What feeds a StreamReader from a transport, and calls a server's callback.
+
+    Source: asyncio's documentation, `asyncio.StreamReaderProtocol`.
+    """
+
+    if TYPE_CHECKING:
+        _stream_reader_wr: Any
+        _connection_lost: bool
+        _paused: bool
+        _loop: Any
+
+        async def _drain_helper(self) -> None: ...
+
+    # flat: once for every message
+    def data_received(self, data: bytes) -> None:
+        """Pass data on to the reader."""
+        reference = self._stream_reader_wr
+        reader = None if reference is None else reference()
+        if reader is not None:
+            reader.feed_data(data)
+
+
+class StreamWriter(asyncio.StreamWriter):
+    """The sending side of a stream.
+
+    Source: asyncio's documentation, `asyncio.StreamWriter`.
+    """
+
+    if TYPE_CHECKING:
+        _protocol: StreamReaderProtocol
+        _reader: StreamReader | None
+        _transport: Any
+
+    # flat: once for every message
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough for more to be written.
+
+        A cancel point if it waits, or if the stream is closing.
+        Raises what broke the connection, ConnectionResetError if it is lost.
+        """
+        reader = self._reader
+        if reader is not None:
+            exc = reader._exception
+            if exc is not None:
+                raise exc
+        if self._transport.is_closing():
+            # A turn for connection_lost(), which tells what happened.
+            await sleep(0)
+        protocol = self._protocol
+        if protocol._paused or protocol._connection_lost:
+            await protocol._drain_helper()
+
+
+async def open_connection(
+    host: str | None = None, port: int | str | None = None, *, limit: int = DEFAULT_LIMIT, **kwds: Any
+) -> tuple[StreamReader, StreamWriter]:
+    """Connect to a TCP server and return reader and writer.
+
+    Arguments: limit is that of StreamReader, in bytes; kwds go to `loop.create_connection`.
+
+    A cancel point; if cancelled, the connection is closed.
+
+    Example::
+
+        reader, writer = await asyncio.open_connection("localhost", 8000)
+
+    Source: asyncio's documentation, `asyncio.open_connection`.
+    """
+    loop = running_loop()
+    reader = StreamReader(limit=limit, loop=loop)
+    protocol = StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await loop.create_connection(lambda: protocol, host, port, **kwds)
+    return reader, StreamWriter(transport, protocol, reader, loop)
+
+
+async def open_unix_connection(
+    path: str | bytes | PathLike[str] | None = None, *, limit: int = DEFAULT_LIMIT, **kwds: Any
+) -> tuple[StreamReader, StreamWriter]:
+    """Connect to a Unix socket and return reader and writer: `open_connection` for paths.
+
+    Source: asyncio's documentation, `asyncio.open_unix_connection`.
+    """
+    loop = running_loop()
+    reader = StreamReader(limit=limit, loop=loop)
+    protocol = StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await loop.create_unix_connection(lambda: protocol, path, **kwds)
+    return reader, StreamWriter(transport, protocol, reader, loop)
+
+
+
+async def start_server(
+    client_connected_cb: Any,
+    host: Any = None,
+    port: int | str | None = None,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    **kwds: Any,
+) -> Any:
+    """Listen on a TCP port, and call `client_connected_cb(reader, writer)` for each connection.
+
+    Arguments: a coroutine function is run in a task of its own.  limit is that of StreamReader, in bytes; kwds go to
+    `loop.create_server`.
+    Source: asyncio's documentation, `asyncio.start_server`.
+    """
+    loop = running_loop()
+    return await loop.create_server(_protocol_factory(loop, client_connected_cb, limit), host, port, **kwds)
+
+
+async def start_unix_server(
+    client_connected_cb: Any,
+    path: str | bytes | PathLike[str] | None = None,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    **kwds: Any,
+) -> Any:
+    """Listen on a Unix socket: `start_server` for paths.
+
+    Source: asyncio's documentation, `asyncio.start_unix_server`.
+    """
+    loop = running_loop()
+    return await loop.create_unix_server(_protocol_factory(loop, client_connected_cb, limit), path, **kwds)
+
+
+def _protocol_factory(loop: EventLoop, callback: Any, limit: int) -> Callable[[], StreamReaderProtocol]:
+    def factory() -> StreamReaderProtocol:
+        return ServerProtocol(StreamReader(limit=limit, loop=loop), callback, loop=loop)
+
+    return factory
+
+
+class ServerProtocol(StreamReaderProtocol):
+    """The protocol of a server's connection: it gives its callback a writer of ours."""
+
+    if TYPE_CHECKING:
+        _reject_connection: bool
+        _client_connected_cb: Any
+        _strong_reader: StreamReader | None
+        _stream_reader: StreamReader | None
+        _stream_writer: StreamWriter | None
+        _transport: Any
+        _over_ssl: bool
+        _task: asyncio.Task[None] | None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin a connection: call the callback, in a task if it is a coroutine function."""
+        callback = self._client_connected_cb
+        if self._reject_connection or callback is None:
+            super().connection_made(transport)
+            return
+        connection: Any = transport
+        self._transport = connection
+        reader = self._stream_reader
+        assert reader is not None
+        reader.set_transport(connection)
+        self._over_ssl = transport.get_extra_info("sslcontext") is not None
+        self._stream_writer = writer = StreamWriter(connection, self, reader, self._loop)
+        returned = callback(reader, writer)
+        if coroutines.iscoroutine(returned):
+            self._task = task = self._loop.create_task(returned)
+            task.add_done_callback(self._handled)
+        # From here on the user has it.
+        self._strong_reader = None
+
+    def _handled(self, task: asyncio.Task[None]) -> None:
+        transport = self._transport
+        if task.cancelled():
+            if transport is not None:
+                transport.close()
+            return
+        error = task.exception()
+        if error is not None:
+            self._loop.call_exception_handler(
+                {
+                    "message": "Unhandled exception in client_connected_cb",
+                    "exception": error,
+                    "transport": transport,
+                }
+            )
+            if transport is not None:
+                transport.close()
+
+
+FlowControlMixin = stdlib_streams.FlowControlMixin
+
+
+def __getattr__(name: str) -> object:
+    """Find what asyncio.streams has beside."""
+    return getattr(stdlib_streams, name)
