@@ -22,7 +22,7 @@ from ..kernel.inbox import RunToken
 from ..kernel.interrupts import disable_ki_protection, enable_ki_protection
 from ..kernel.task import Task
 from ..kernel.traps import cancel_shielded_checkpoint
-from .worker import Job, working
+from .worker import Job, explain_coroutine, working
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -129,7 +129,11 @@ class SyncRequest(Answerable[T]):
 
     @disable_ki_protection
     def _call(self) -> T:
-        returned = self._fn(*self._args)
+        try:
+            returned = self._fn(*self._args)
+        except TypeError:
+            explain_coroutine(self._fn)
+            raise
         if inspect.iscoroutine(returned):
             returned.close()
             raise TypeError(

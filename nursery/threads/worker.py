@@ -37,6 +37,15 @@ DEFAULT_LIMIT: Final = 40
 _default_limiter: Final[RunVar[CapacityLimiter]] = RunVar("default_thread_limiter")
 
 
+def explain_coroutine(sync_fn: object) -> None:
+    """Raise a TypeError that names the mistake, if a coroutine object was given for a plain function."""
+    if inspect.iscoroutine(sync_fn):
+        sync_fn.close()
+        raise TypeError(
+            f"expected a plain function, got the coroutine object {sync_fn!r}: await it in the run"
+        ) from None
+
+
 class Request(Protocol):
     """What a worker thread may ask of the run."""
 
@@ -127,7 +136,11 @@ class Job:
     def _work(self) -> Any:
         working.job = self
         try:
-            returned = self._context.run(self._fn, *self._args)
+            try:
+                returned = self._context.run(self._fn, *self._args)
+            except TypeError:
+                explain_coroutine(self._fn)
+                raise
             if inspect.iscoroutine(returned):
                 returned.close()
                 raise TypeError(

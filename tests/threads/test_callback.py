@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -393,7 +394,11 @@ async def test_the_wrong_kind_of_function_is_a_mistake() -> None:
             from_thread.run_sync(asynchronous)  # type: ignore[unused-coroutine]  # the mistake under test
         with pytest.raises(TypeError, match="expected an async function"):
             from_thread.run(abs, -1)  # type: ignore[arg-type]  # the mistake under test
+        mistaken: Any = from_thread.run
         with pytest.raises(TypeError, match="got the coroutine object"):
-            from_thread.run(asynchronous())  # type: ignore[arg-type]  # the mistake under test
+            mistaken(asynchronous())
+        mistaken = from_thread.run_sync
+        with pytest.raises(TypeError, match="got the coroutine object"):
+            mistaken(asynchronous())
 
     await to_thread.run_sync(in_thread)

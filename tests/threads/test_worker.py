@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import weakref
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,9 @@ async def test_an_async_function_is_a_mistake() -> None:
 
     with pytest.raises(TypeError, match="expected a sync function"):
         await to_thread.run_sync(asynchronous)  # type: ignore[unused-coroutine]  # the mistake under test
+    mistaken: Any = asynchronous()
+    with pytest.raises(TypeError, match="got the coroutine object"):
+        await to_thread.run_sync(mistaken)
 
 
 async def test_the_thread_has_a_telling_name() -> None:

@@ -63,6 +63,19 @@ class HandsOff(AsyncGenerators):
         """Close nothing: `shutdown_asyncgens` does."""
 
 
+def _leave_run_in_child() -> None:
+    """Let a forked process begin anew: it is not inside the loop that its parent's thread was inside.
+
+    `asyncio.run` in a child of multiprocessing, forked by a task, works so; asyncio forgets its running loop itself.
+    """
+    runner = current.runner
+    if runner is not None and LOOP in runner.locals:
+        current.runner = None
+
+
+os.register_at_fork(after_in_child=_leave_run_in_child)
+
+
 class Running(Generators, Debugging, LoopState):
     """How the loop begins, runs, pauses and ends."""
 

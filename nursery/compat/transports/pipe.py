@@ -313,7 +313,7 @@ class ReadPipeTransport(PipeEnd, asyncio.ReadTransport):
         if not self._closing and not self._paused:
             try:
                 for _ in range(READS_A_TURN):
-                    if not self._read() or self._closing or self._paused or not self._interest.readable:
+                    if not self._read() or not self.is_reading() or not self._interest.readable:
                         break
             finally:
                 # Also if the protocol failed: that is reported, and is no reason to stop.
