@@ -23,7 +23,7 @@ def count_primes(first: int, last: int) -> int:
 
 
 async def main(address: str) -> None:
-    async with Client(address, asynchronous=True) as cluster:
+    async with compat.open_loop(), Client(address, asynchronous=True) as cluster:
         sender, receiver = nursery.open_memory_channel[int](0)
 
         async def ask(first: int, results: nursery.MemorySendChannel[int]) -> None:
@@ -46,4 +46,4 @@ async def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    compat.run(main(sys.argv[1]))
+    nursery.run(main, sys.argv[1])

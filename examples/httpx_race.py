@@ -2,8 +2,9 @@
 
     python examples/httpx_race.py
 
-Three mirrors run in threads of their own; one of them never answers. httpx does not know that the tasks calling it are
-children of a nursery, and its pool is as good after the race as before.
+Three mirrors run in threads of their own, and two of them take their time. `compat.open_loop()` makes asyncio libraries
+at home in a native run: httpx does not know that the tasks calling it are children of a nursery, and its pool is as
+good after the race as before.
 """
 
 import threading
@@ -66,7 +67,7 @@ async def race(client: httpx.AsyncClient, urls: list[str]) -> str:
 
 async def main(base: str) -> None:
     limits = httpx.Limits(max_connections=len(DELAYS))
-    async with httpx.AsyncClient(limits=limits, timeout=10) as client:
+    async with compat.open_loop(), httpx.AsyncClient(limits=limits, timeout=10) as client:
         print(await race(client, [f"{base}/{name}" for name in DELAYS]))
 
         # A deadline around a call of the library ...
@@ -84,4 +85,4 @@ async def main(base: str) -> None:
 
 if __name__ == "__main__":
     with mirrors() as base:
-        compat.run(main(base))
+        nursery.run(main, base)

@@ -8,6 +8,7 @@ When the block is left, what `create_task` started in it has ended, and the run 
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import TracebackType
 from typing import Any, NoReturn, final
 
@@ -20,6 +21,7 @@ from ..kernel.runner import END_OF_BATCH, Runner
 from ..kernel.scope import CancelScope
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import cancel_shielded_checkpoint
+from .events import Handle
 from .loop import EventLoop
 from .loop.batch import batch
 from .loop.running import check_insist
@@ -116,6 +118,9 @@ class open_loop:
         runner.task_class = Task
         runner.batch = batch
         asyncio._set_running_loop(loop)
+        # Libraries leave async generators to their loop, which closes them in a task of its own, in peace.
+        self._hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=loop._asyncgen_first_iterated, finalizer=loop._asyncgen_abandoned)
         # The batch under way is the native one.
         runner.queue.appendleft(END_OF_BATCH)
         await cancel_shielded_checkpoint()
@@ -153,6 +158,9 @@ class open_loop:
     def _close(self) -> None:
         loop, runner = self._loop, self._runner
         loop._remove_signal_handlers()
+        sys.set_asyncgen_hooks(*self._hooks)
+        loop._forget_children()
+        self._forget_handles()
         loop._closed = loop._careful = True
         asyncio._set_running_loop(None)
         loop.running_in = None
@@ -162,3 +170,19 @@ class open_loop:
         runner.foreign_await = reject_foreign
         runner.task_outside_step = no_task_outside_step
         runner.queue.appendleft(END_OF_BATCH)
+
+    def _forget_handles(self) -> None:
+        """Drop what a closed loop must not call any more; a transport that nobody else holds closes itself then."""
+        queue, table = self._runner.queue, self._runner.io.table
+        for _ in range(len(queue)):
+            item = queue.popleft()
+            if not isinstance(item, Handle):
+                queue.append(item)
+        for interest in list(table.values()):
+            reads, writes = isinstance(interest.reader, Handle), isinstance(interest.writer, Handle)
+            if reads:
+                interest.reader = None
+            if writes:
+                interest.writer = None
+            if (reads or writes) and interest.reader is None and interest.writer is None:
+                self._runner.io.forget(interest)

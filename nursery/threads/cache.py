@@ -9,6 +9,7 @@ that was left behind does not hold up the end of the process.
 
 from __future__ import annotations
 
+import contextvars
 import os
 import sys
 import threading
@@ -50,7 +51,9 @@ class Worker:
         self._idle_name = f"nursery thread {next(_numbers)}"
         # What the system calls it.
         self._system_name = ""
-        self._thread = threading.Thread(target=self._work, name=self._idle_name, daemon=True)
+        # Jobs know nothing of the context in which their thread was once started.
+        options: dict[str, Any] = {"context": contextvars.Context()} if sys.version_info >= (3, 14) else {}
+        self._thread = threading.Thread(target=self._work, name=self._idle_name, daemon=True, **options)
         self._thread.start()
 
     def give(self, fn: Callable[[], T], deliver: Callable[[outcome.Outcome[T]], object], name: str | None) -> None:
@@ -85,6 +88,8 @@ class Worker:
             self._thread.name = name
         self._be_called(self._idle_name if name is None else name)
         result = outcome.capture(fn)
+        # Whoever gets the result may wait for what `fn` holds to be gone.
+        del fn
         if name is not None:
             self._thread.name = self._idle_name
         # Before the delivery: whoever gets the result may want a thread at once, and this one is free.

@@ -79,7 +79,7 @@ class Job:
         may_be_abandoned: bool,
         limiter: CapacityLimiter,
     ) -> None:
-        # None once the task has abandoned the job.
+        # None once the task has abandoned the job, and when the job is done.
         self.task: Task | None = task
         self.inbox: Inbox = task.runner.inbox
         self.name = f"{getattr(fn, '__name__', None)} from {task.name}" if name is None else name
@@ -127,24 +127,29 @@ class Job:
             if isinstance(result, outcome.Error) and exc.__context__ is None:
                 exc.__context__ = result.error
             result = outcome.Error(exc)
-        if self.task is not None:
+        task, self.task = self.task, None
+        if task is not None:
             self.result = result
-            self.task.wake()
+            task.wake()
 
     # In the thread
 
     def _work(self) -> Any:
         working.job = self
+        fn, args, context = self._fn, self._args, self._context
+        # The thread lets go of the job a moment after the task has its result: what the task lets go of then must not
+        # live on in it (tests/threads/test_worker.py).
+        del self._fn, self._args, self._context
         try:
             try:
-                returned = self._context.run(self._fn, *self._args)
+                returned = context.run(fn, *args)
             except TypeError:
-                explain_coroutine(self._fn)
+                explain_coroutine(fn)
                 raise
             if inspect.iscoroutine(returned):
                 returned.close()
                 raise TypeError(
-                    f"nursery expected a sync function, but {self._fn!r} appears to be asynchronous: await it in "
+                    f"nursery expected a sync function, but {fn!r} appears to be asynchronous: await it in "
                     "the run, it needs no thread"
                 )
             return returned

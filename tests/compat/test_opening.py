@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
+import socket
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -237,3 +240,49 @@ def test_insist_is_checked() -> None:
         EventLoop(insist=0)
     with pytest.raises(ValueError, match="insist"):
         compat.open_loop(insist=-1)
+
+
+def test_an_async_generator_that_was_left_is_closed_in_peace_as_on_a_loop_of_asyncio() -> None:
+    log: list[str] = []
+
+    async def rows() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0.001)
+            log.append("given back")
+
+    async def main() -> None:
+        async with compat.open_loop():
+            async for _ in rows():
+                break
+            gc.collect()
+            await asyncio.sleep(0.01)
+            assert log == ["given back"]
+
+    nursery.run(main)
+
+
+def test_a_transport_that_the_block_left_open_is_not_called_any_more() -> None:
+    received: list[bytes] = []
+
+    class Collect(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            received.append(data)
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        async with compat.open_loop() as loop:
+            transport, _ = await loop.connect_accepted_socket(Collect, ours)
+            theirs.send(b"before")
+            await asyncio.sleep(0.005)
+        theirs.send(b"after")
+        await nursery.sleep(0.005)
+        theirs.close()
+        with pytest.warns(ResourceWarning, match="unclosed transport"):
+            del transport
+            gc.collect()
+
+    nursery.run(main)
+    assert received == [b"before"]

@@ -19,6 +19,7 @@ from nursery import compat
 from nursery.compat import subprocess as facade
 from nursery.compat.streams import StreamReader, StreamWriter
 from nursery.compat.subprocess import DEVNULL, PIPE, STDOUT, create_subprocess_exec, create_subprocess_shell
+from nursery.compat.taskgroups import TaskGroup
 from tests.compat.transports.pipe_ends import on_ours, polls
 from tests.processes.conftest import nothing_is_left  # noqa: F401  # every test here is checked for descriptors
 
@@ -296,7 +297,7 @@ def test_wait_returns_although_nobody_reads_the_output() -> None:
 def test_any_number_of_tasks_may_wait_and_be_cancelled() -> None:
     async def main() -> None:
         process = await create_subprocess_exec("cat", stdin=PIPE)
-        async with compat.TaskGroup() as group:
+        async with TaskGroup() as group:
             tasks = [group.create_task(process.wait()) for _ in range(4)]
             await compat.sleep(0)
             tasks[1].cancel()

@@ -6,6 +6,7 @@ Invariant: a socket made here is closed here, unless a transport or a server has
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import sys
@@ -150,6 +151,7 @@ class Connections(Sockets):
         self, protocol_factory: Callable[[], ProtocolT], sock: socket.socket, settings: TLSSettings | None
     ) -> tuple[asyncio.Transport, ProtocolT]:
         connected: asyncio.Future[None] = self.create_future()
+        encrypted: SSLTransport | None = None
         transport: SocketTransport | SSLTransport
         try:
             sock.setblocking(False)
@@ -157,10 +159,12 @@ class Connections(Sockets):
             if settings is None:
                 transport = SocketTransport(self, sock, protocol, connected)
             else:
-                transport = SSLTransport(self, protocol, settings, connected)
-                transport.over(SocketTransport(self, sock, transport._ssl_protocol))
+                transport = encrypted = SSLTransport(self, protocol, settings, connected)
+                encrypted.over(SocketTransport(self, sock, encrypted._ssl_protocol))
         except BaseException:
             sock.close()
+            if encrypted is not None:
+                encrypted.abort()
             raise
         try:
             await connected
@@ -361,6 +365,11 @@ class Connections(Sockets):
                 try:
                     sock.bind(address)
                 except OSError as exc:
+                    if exc.errno == errno.EADDRNOTAVAIL:
+                        # The name has an address of a family that is switched off here (bpo-30945).
+                        sockets.remove(sock)
+                        sock.close()
+                        continue
                     text = f"error while attempting to bind on address {address!r}: {(exc.strerror or '').lower()}"
                     raise OSError(exc.errno, text) from None
         except BaseException:

@@ -211,7 +211,7 @@ class Server(asyncio.AbstractServer):
     def abort_clients(self) -> None:
         """Close every connection at once."""
         for transport in list(self._connections):
-            transport.abort()
+            _outermost(transport).abort()
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed and its last connection is gone (before 3.12: only until it is closed)."""
@@ -233,18 +233,21 @@ class Server(asyncio.AbstractServer):
     def _connected(self, connection: socket.socket, address: object) -> None:
         loop = self._loop
         extra = {"peername": address}
+        encrypted: SSLTransport | None = None
         try:
             connection.setblocking(False)
             protocol = self._factory()
             if self._tls is None:
                 SocketTransport(loop, connection, protocol, None, extra, self)
             else:
-                transport = SSLTransport(loop, protocol, self._tls)
-                transport.over(SocketTransport(loop, connection, transport._ssl_protocol, None, extra, self))
+                encrypted = SSLTransport(loop, protocol, self._tls)
+                encrypted.over(SocketTransport(loop, connection, encrypted._ssl_protocol, None, extra, self))
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             connection.close()
+            if encrypted is not None:
+                encrypted.abort()
             loop.call_exception_handler(
                 {"message": "Error on transport creation for incoming connection", "exception": exc}
             )

@@ -133,6 +133,11 @@ class Wire(asyncio.BufferedProtocol):
         self.transport: SSLTransport | None = transport
         self._buffer = buffer
 
+    @property
+    def _transport(self) -> asyncio.Transport | None:
+        """The transport below, under asyncio's name: libraries reach through to abort it."""
+        return None if self.transport is None else self.transport._below
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self.transport is not None:
             self.transport._begin(cast(asyncio.Transport, transport))
@@ -631,7 +636,9 @@ class SSLTransport(FlowControl):
 
     def is_closing(self) -> bool:
         """Return whether the transport is closed or about to be."""
-        return self._state is not OPEN and self._state is not HANDSHAKING
+        if self._state is not OPEN and self._state is not HANDSHAKING:
+            return True
+        return self._below is not None and self._below.is_closing()
 
     def close(self) -> None:
         """Receive nothing more, send what was written, say goodbye, and close when the peer has answered.
@@ -715,30 +722,35 @@ class SSLTransport(FlowControl):
     def _fail(self, exc: BaseException, message: str) -> None:
         """End because of `exc`: tell the peer if TLS has something to say, and whoever waits or listens."""
         below = self._below
+        was = self._state
         if self._engine.outgoing.pending and below is not None and not below.is_closing():
             # The alert; what cannot be sent at once is lost, as all that is buffered.
             self._send()
         self._force_close(exc)
-        context = {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
         if not isinstance(exc, OSError):
-            self._loop.call_exception_handler(context)
+            self._report(message, exc)
         elif self._loop.get_debug():
-            if self._waiter is None and not self._connected:
-                # A client of a server: nobody else will hear of it.
-                context["message"] = "Error on transport creation for incoming connection"
-                self._loop.call_exception_handler(context)
-            else:
-                logger.debug("%r: %s", self, message, exc_info=exc)
-        self._tell_waiter(exc)
+            logger.debug("%r: %s", self, message, exc_info=exc)
+        self._tell_waiter(was, exc)
 
-    def _tell_waiter(self, exc: BaseException) -> None:
+    def _tell_waiter(self, was: State, exc: BaseException) -> None:
+        """Tell whoever waits for the handshake; of a server's clients only debug mode tells."""
         waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(exc)
+        if waiter is not None:
+            if not waiter.done():
+                waiter.set_exception(exc)
+        elif was is HANDSHAKING and isinstance(exc, OSError) and self._loop.get_debug():
+            self._report("Error on transport creation for incoming connection", exc)
+
+    def _report(self, message: str, exc: BaseException) -> None:
+        self._loop.call_exception_handler(
+            {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
+        )
 
     def _lost(self, exc: BaseException | None) -> None:
         """Tell the protocol: the transport below is gone."""
-        if self._state is LOST:
+        was = self._state
+        if was is LOST:
             return
         self._state = LOST
         self._stop_timer()
@@ -748,9 +760,9 @@ class SSLTransport(FlowControl):
         if exc is None:
             exc = error
         if exc is None:
-            self._tell_waiter(ConnectionAbortedError("the connection was closed during the SSL handshake"))
+            self._tell_waiter(was, ConnectionAbortedError("the connection was closed during the SSL handshake"))
         else:
-            self._tell_waiter(exc)
+            self._tell_waiter(was, exc)
         protocol, self._protocol = self._protocol, None  # type: ignore[assignment]  # nobody is told any more
         # A protocol that keeps its transport would be garbage together with it.
         self._buffered_protocol = self._data_received = self._write_below = None

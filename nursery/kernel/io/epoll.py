@@ -116,3 +116,5 @@ class EpollDriver(Driver):
 
     def close(self) -> None:
         self._epoll.close()
+        # Else a loop and a transport that was left open keep each other.
+        self.table.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import unittest
+import unittest.async_case
 from asyncio import base_events, events, unix_events
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
@@ -26,7 +26,10 @@ RESOLUTION = 1e-9
 
 
 class SuiteLoop(EventLoop):
-    """Our loop with a few private methods of asyncio's, which tests of behaviour call in passing."""
+    """Our loop with a few private names of asyncio's, which tests of behaviour use in passing."""
+
+    _clock_resolution = RESOLUTION
+    _selector = None
 
     def _run_once(self) -> None:
         with self._inside():

@@ -3,15 +3,14 @@
 Invariant: before a test begins its name is written, and after it its outcome: a name without an outcome is the test in
 which the process hung or died, and the next process goes on behind it.
 
-    python -m tests.compat.cpython_suite.worker DIALECT MODULE REPORT [TEST ...]
+    python -m tests.compat.cpython_suite.worker DIALECT MODULE REPORT < CHOICE
 
 DIALECT is `asyncio` (nothing is exchanged), `loop` (the loops are ours) or `facade` (the module asyncio is ours too).
-The names of tests to run are read from the standard input, one a line; without any, all are run.
+CHOICE is a JSON object of two lists of patterns: `only` (empty for all tests) and `but_not`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import gc
 import importlib
@@ -20,6 +19,7 @@ import sys
 import time
 import unittest
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any, TextIO
 
 # A test that takes longer hangs.
@@ -111,24 +111,32 @@ def load(name: str, dialect: str) -> unittest.TestSuite:
     return unittest.defaultTestLoader.loadTestsFromModule(module)
 
 
-def main(dialect: str, module: str, report: str, wanted: frozenset[str]) -> None:
-    """Run the tests of `module` that are wanted, and write the report."""
+def is_chosen(test: str, only: list[str], but_not: list[str]) -> bool:
+    """Return whether a test is to be run."""
+    return (not only or any(fnmatchcase(test, pattern) for pattern in only)) and not any(
+        fnmatchcase(test, pattern) for pattern in but_not
+    )
+
+
+def main(dialect: str, module: str, report: str, *, only: list[str], but_not: list[str]) -> None:
+    """Run the tests of `module` that are chosen, and write the report."""
     from test import support
 
     support.use_resources = []
     support.verbose = 0
-    suite = load(module, dialect)
-    found = list(tests_in(suite))
+    found = list(tests_in(load(module, dialect)))
+    chosen = [test for test in found if is_chosen(name_of(test), only, but_not)]
     # Some tests collect garbage again and again: let them not look at what was loaded.
     gc.freeze()
-    chosen = [test for test in found if not wanted or name_of(test) in wanted]
     with open(report, "a", encoding="utf-8") as file:
-        print(json.dumps({"found": [name_of(test) for test in found]}), file=file, flush=True)
+        print(
+            json.dumps({"found": [name_of(test) for test in found], "chosen": [name_of(test) for test in chosen]}),
+            file=file,
+            flush=True,
+        )
         unittest.TestSuite(chosen).run(Report(file))
         print(json.dumps({"complete": True}), file=file, flush=True)
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        names = frozenset() if sys.stdin.isatty() else frozenset(sys.stdin.read().split())
-        main(*sys.argv[1:4], wanted=names)
+    main(*sys.argv[1:4], **json.load(sys.stdin))
