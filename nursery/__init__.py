@@ -21,7 +21,7 @@ from .channels.memory import (
 from .channels.safe import as_safe_channel
 from .channels.select import select
 from .files.opening import open_file
-from .files.path import Path, PosixPath
+from .files.path import Path, PosixPath, WindowsPath
 from .files.wrapper import wrap_file
 from .kernel.closing import is_closing, stop_when_closing, until_closing
 from .kernel.entry import run
@@ -125,6 +125,7 @@ __all__ = [
     "TaskFailedError",
     "TaskStatus",
     "TooSlowError",
+    "WindowsPath",
     "WouldBlock",
     "abc",
     "aclose_forcefully",

@@ -26,6 +26,9 @@ from .runners import Runner as Runner
 from .runners import run as run
 
 if TYPE_CHECKING:
+    # 3.11's `__all__` forgets it.
+    from asyncio import TaskGroup as TaskGroup
+
     from .typed import *  # noqa: F403  # what this version of asyncio has not yet
 else:
     from .locks import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
@@ -40,6 +43,7 @@ else:
         start_server,
         start_unix_server,
     )
+    from .subprocess import create_subprocess_exec, create_subprocess_shell
     from .taskgroups import TaskGroup
     from .tasks import (
         as_completed,
@@ -76,6 +80,8 @@ _OURS = {
     "Timeout",
     "as_completed",
     "create_eager_task_factory",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
     "create_task",
     "eager_task_factory",
     "ensure_future",

@@ -184,6 +184,9 @@ class Path(pathlib.PurePath):
     is_dir = in_thread(pathlib.Path.is_dir)
     is_fifo = in_thread(pathlib.Path.is_fifo)
     is_file = in_thread(pathlib.Path.is_file)
+    if sys.version_info >= (3, 13):
+        # It looks at no disk, but trio's is async, and programs that were written for it await this one.
+        full_match = in_thread(pathlib.Path.full_match)  # type: ignore[assignment]  # PurePath's is not async
     if sys.version_info >= (3, 12):
         is_junction = in_thread(pathlib.Path.is_junction)
     is_mount = in_thread(pathlib.Path.is_mount)

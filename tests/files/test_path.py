@@ -8,6 +8,7 @@ import pathlib
 import pickle
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_whatever_touches_the_disk_is_async(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in dir(pathlib.PurePath) if not name.startswith("_")))
 def test_whatever_is_pure_is_not_async(name: str) -> None:
-    assert not inspect.iscoroutinefunction(getattr(Path, name))
+    assert inspect.iscoroutinefunction(getattr(Path, name)) is (name == "full_match")  # as in trio
 
 
 def test_methods_are_named_after_the_originals() -> None:
@@ -136,12 +137,18 @@ def test_a_path_travels_by_pickle() -> None:
     assert path == Path("/folder/file")
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="full_match is new in 3.13")
+async def test_full_match_is_awaited_as_in_trio() -> None:
+    path: Any = Path("/a/b.txt")
+    assert await path.full_match("/a/*.txt")
+    assert not await path.full_match("*.py")
+
+
 def test_a_path_becomes_a_uri_and_back() -> None:
     assert Path("/a b").as_uri() == "file:///a%20b"
     if sys.version_info >= (3, 13):
         assert Path.from_uri("file:///a%20b") == Path("/a b")
         assert type(Path.from_uri("file:///folder")) is PosixPath
-        assert Path("/a/b.txt").full_match("/a/*.txt")
     with pytest.raises(ValueError, match="relative"):
         Path("a").as_uri()
 

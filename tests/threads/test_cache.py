@@ -53,6 +53,21 @@ def test_an_error_is_an_outcome_too() -> None:
         result.unwrap()
 
 
+def test_a_job_does_not_see_the_context_that_its_thread_was_started_in() -> None:
+    # Free-threaded builds, from 3.14 on, let threads inherit it; here another one is asked to.
+    program = """
+import contextvars, queue
+from nursery.threads.cache import start_thread_soon
+variable = contextvars.ContextVar("variable", default="unset")
+variable.set("set")
+results = queue.SimpleQueue()
+start_thread_soon(variable.get, results.put)
+assert results.get().unwrap() == "unset"
+"""
+    options = ["-X", "thread_inherit_context=1"] if sys.version_info >= (3, 14) else []
+    subprocess.run([sys.executable, *options, "-c", program], check=True, timeout=20)
+
+
 def test_a_thread_that_is_free_gets_the_next_job() -> None:
     first, _ = run_in_thread(lambda: None)
     second, _ = run_in_thread(lambda: None)

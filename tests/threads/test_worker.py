@@ -82,18 +82,18 @@ async def test_a_name_that_is_none_is_a_mistake() -> None:
 
 
 async def test_a_result_leaves_no_cyclic_garbage() -> None:
-    class Canary(Exception):
+    class CanaryError(Exception):
         pass
 
     def fail() -> None:
-        raise Canary
+        raise CanaryError
 
     gc.collect()
     gc.disable()
     try:
         try:
             await to_thread.run_sync(fail)
-        except Canary as exc:
+        except CanaryError as exc:
             canary = weakref.ref(exc)
         # The worker lets go of its result when it has delivered it.
         for _ in range(500):
@@ -101,6 +101,55 @@ async def test_a_result_leaves_no_cyclic_garbage() -> None:
                 break
             time.sleep(0.001)
         assert canary() is None
+    finally:
+        gc.enable()
+
+
+class Canary:
+    pass
+
+
+async def test_what_the_function_held_is_let_go_of_before_the_call_returns() -> None:
+    # A thread that was slow to forget its last job kept it alive in one of ten cases.
+    gc.disable()
+    try:
+        for _ in range(200):
+            argument = Canary()
+            watched = weakref.ref(argument)
+            await to_thread.run_sync(repr, argument)
+            del argument
+            assert watched() is None
+
+            held = Canary()
+            watched = weakref.ref(held)
+
+            def work(held: Canary = held) -> None:
+                pass
+
+            del held
+            await to_thread.run_sync(work)
+            del work
+            assert watched() is None
+    finally:
+        gc.enable()
+
+
+async def test_the_context_of_a_task_that_is_over_is_let_go_of() -> None:
+    watched: list[weakref.ref[Canary]] = []
+    holder: contextvars.ContextVar[Canary] = contextvars.ContextVar("holder")
+
+    async def hold() -> None:
+        canary = Canary()
+        watched.append(weakref.ref(canary))
+        holder.set(canary)
+        await to_thread.run_sync(int)
+
+    gc.disable()
+    try:
+        for _ in range(200):
+            async with nursery.open_nursery() as n:
+                n.start_soon(hold)
+            assert watched.pop()() is None
     finally:
         gc.enable()
 

@@ -32,8 +32,8 @@ class EventLoop(
 ):
     """An asyncio event loop that is a run of the kernel.
 
-    Arguments: clock replaces the system's monotonic clock (for tests).  insist is how many seconds asyncio code may wait
-    on in a cancelled scope after it swallowed the interruption, until it is interrupted again; None for ever.
+    Arguments: clock replaces the system's monotonic clock (for tests).  insist is how many seconds asyncio code may
+    wait on in a cancelled scope after it swallowed the interruption, until it is interrupted again; None for ever.
 
     Source: asyncio's documentation, "Event Loop".
     """

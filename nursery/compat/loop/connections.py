@@ -12,6 +12,7 @@ import socket
 import sys
 from asyncio import staggered
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from functools import partial
 from itertools import chain, zip_longest
 from ssl import SSLContext
@@ -151,16 +152,17 @@ class Connections(Sockets):
         self, protocol_factory: Callable[[], ProtocolT], sock: socket.socket, settings: TLSSettings | None
     ) -> tuple[asyncio.Transport, ProtocolT]:
         connected: asyncio.Future[None] = self.create_future()
+        context = copy_context()
         encrypted: SSLTransport | None = None
         transport: SocketTransport | SSLTransport
         try:
             sock.setblocking(False)
             protocol = protocol_factory()
             if settings is None:
-                transport = SocketTransport(self, sock, protocol, connected)
+                transport = SocketTransport(self, sock, protocol, connected, context=context)
             else:
-                transport = encrypted = SSLTransport(self, protocol, settings, connected)
-                encrypted.over(SocketTransport(self, sock, encrypted._ssl_protocol))
+                transport = encrypted = SSLTransport(self, protocol, settings, connected, context=context)
+                encrypted.over(SocketTransport(self, sock, encrypted._ssl_protocol, context=context))
         except BaseException:
             sock.close()
             if encrypted is not None:

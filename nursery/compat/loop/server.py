@@ -1,7 +1,8 @@
 """A server: listening sockets, and how many of their connections live.
 
 Invariant: a listening socket is watched exactly while the server is serving, whatever happens to single connections.
-`wait_closed` returns once the server is closed and its last connection is gone.
+`wait_closed` returns once the server is closed and its last connection is gone.  Each connection has a context of its
+own, a copy of the one that the server was made in: the factory and all of the protocol are called in it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import weakref
 from asyncio import trsock
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -41,7 +43,7 @@ class Listener:
         self.sock = sock
         loop = server._loop
         self._interest: Interest = loop.io.open(sock.fileno())
-        self._on_connection = ReadinessHandle(self._accept, loop)
+        self._on_connection = ReadinessHandle(self._accept, loop, server._context.copy())
         self._wait()
 
     def _wait(self) -> None:
@@ -70,14 +72,15 @@ class Listener:
             except OSError as exc:
                 if exc.errno in OUT_OF_RESOURCES:
                     self._report("socket.accept() out of system resource", exc)
-                    server._loop.call_later(RETRY_AFTER, self._retry)
+                    server._loop.call_later(RETRY_AFTER, self._retry, context=server._context.copy())
                     return
                 if exc.errno in SOCKET_GONE:
                     self._report("socket.accept() failed: the server no longer listens on this socket", exc)
                     return
                 # A connection that ended while it waited (accept(2)); the next one may be fine.
                 continue
-            server._connected(connection, address)
+            context = server._context.copy()
+            context.run(server._connected, connection, address, context)
         else:
             # There may be more, and no further edge will tell.
             self._on_connection.abort = None
@@ -123,6 +126,7 @@ class Server(asyncio.AbstractServer):
                 handshake_timeout=ssl_handshake_timeout,
                 shutdown_timeout=ssl_shutdown_timeout,
             )
+        self._context = copy_context()
         self._loop = loop
         self._sockets: list[socket.socket] | None = sockets
         self._listeners: list[Listener] = []
@@ -169,7 +173,7 @@ class Server(asyncio.AbstractServer):
         await asyncio.sleep(0)
 
     async def serve_forever(self) -> None:
-        """Accept connections until cancelled; then close the server."""
+        """Accept connections until cancelled; then close the server (from 3.14 on, its connections as well)."""
         if self._serving_forever is not None:
             raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
         if self._sockets is None:
@@ -181,6 +185,8 @@ class Server(asyncio.AbstractServer):
         except asyncio.CancelledError:
             try:
                 self.close()
+                if sys.version_info >= (3, 14):
+                    self.close_clients()
                 await self.wait_closed()
             finally:
                 raise
@@ -230,7 +236,7 @@ class Server(asyncio.AbstractServer):
 
     # What connections tell
 
-    def _connected(self, connection: socket.socket, address: object) -> None:
+    def _connected(self, connection: socket.socket, address: object, context: Context) -> None:
         loop = self._loop
         extra = {"peername": address}
         encrypted: SSLTransport | None = None
@@ -238,10 +244,11 @@ class Server(asyncio.AbstractServer):
             connection.setblocking(False)
             protocol = self._factory()
             if self._tls is None:
-                SocketTransport(loop, connection, protocol, None, extra, self)
+                SocketTransport(loop, connection, protocol, None, extra, self, context)
             else:
-                encrypted = SSLTransport(loop, protocol, self._tls)
-                encrypted.over(SocketTransport(loop, connection, encrypted._ssl_protocol, None, extra, self))
+                encrypted = SSLTransport(loop, protocol, self._tls, context=context)
+                below = SocketTransport(loop, connection, encrypted._ssl_protocol, None, extra, self, context)
+                encrypted.over(below)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:

@@ -53,9 +53,11 @@ class Upgrades(Connections):
         if below.is_closing():
             raise ConnectionAbortedError(f"start_tls(): {transport!r} is closed or about to be")
         done: asyncio.Future[None] = self.create_future()
-        upgraded = SSLTransport(self, protocol, settings, done, connected=True)
+        upgraded = SSLTransport(
+            self, protocol, settings, done, connected=True, context=getattr(below, "_context", None)
+        )
         # Who was told to stop writing must be told to go on.
-        upgraded._paused_protocol = upgraded._full_below = getattr(below, "_paused_protocol", False)
+        upgraded._protocol_paused = upgraded._full_below = getattr(below, "_protocol_paused", False)
         below.set_protocol(upgraded._ssl_protocol)
         early = _take_unread(protocol)
         if early:

@@ -1,6 +1,6 @@
 """Flow control of a transport: when its protocol is told to stop and to go on writing.
 
-Invariant: after each change of the buffer `_paused_protocol` says whether the protocol was told to pause; it is told
+Invariant: after each change of the buffer `_protocol_paused` says whether the protocol was told to pause; it is told
 once above the high mark, and once when the buffer is at or below the low mark again.
 """
 
@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 HIGH_MARK: Final = 64 * 1024
 
 
-class FlowControl(asyncio.Transport):
+class FlowControl(asyncio.WriteTransport):
     """The two marks, and the calls of pause_writing and resume_writing."""
 
     # Slots for speed: asyncio's class has one, and with it the interpreter (3.13) specialises no access to a plain
     # attribute.  A dict is there for users who put something on a transport.
-    __slots__ = ("__dict__", "__weakref__", "_high", "_loop", "_low", "_paused_protocol", "_protocol")
+    __slots__ = ("__dict__", "__weakref__", "_high", "_loop", "_low", "_protocol", "_protocol_paused")
 
     _loop: LoopState
     _protocol: asyncio.BaseProtocol
-    _paused_protocol: bool
+    # Under this name asyncio's own code asks.
+    _protocol_paused: bool
     _high: int
     _low: int
 
     def __init__(self, extra: dict[str, Any] | None = None) -> None:
         super().__init__(extra)
-        self._paused_protocol = False
+        self._protocol_paused = False
         self._high = HIGH_MARK
         self._low = HIGH_MARK // 4
 
@@ -51,14 +52,14 @@ class FlowControl(asyncio.Transport):
         self._maybe_pause()
 
     def _maybe_pause(self) -> None:
-        if self._paused_protocol or self.get_write_buffer_size() <= self._high:
+        if self._protocol_paused or self.get_write_buffer_size() <= self._high:
             return
-        self._paused_protocol = True
+        self._protocol_paused = True
         self._tell("pause_writing")
 
     def _maybe_resume(self) -> None:
-        if self._paused_protocol and self.get_write_buffer_size() <= self._low:
-            self._paused_protocol = False
+        if self._protocol_paused and self.get_write_buffer_size() <= self._low:
+            self._protocol_paused = False
             self._tell("resume_writing")
 
     def _tell(self, method: str) -> None:

@@ -1,10 +1,11 @@
 """A stream socket as an asyncio transport, on one edge-triggered registration.
 
 Invariant: the reader handle is in one of three places: waiting in the interest (`_interest.reader`), in the run queue
-(`_read_queued`), or nowhere because nothing is to be read now (`_reading` is False: not begun, paused, over or closing).
+(`_read_queued`), or nowhere because nothing is to be read now (`_reading` is False: not begun, paused, over, closing).
 Readiness that comes meanwhile is cached in the interest.  `_direct` says that a write may go to the system at once:
-nothing is buffered, the last write was not too much, and neither the end of the stream nor of the connection came.
-`connection_lost` is called once, by the loop, after everything else.
+nothing is buffered, no sendfile is under way, and neither the end of the stream nor of the connection came.
+`connection_lost` is called once, by the loop, after everything else.  The protocol is called in one context, a copy of
+the one that the transport was made in, as in Python 3.15.
 
 Data is received by `recv(65536)`: for more, the C allocator maps and unmaps, or grows and trims, its memory at each
 call (1 KiB, by `recv(262144)`: 22 us; by this: 5 us).  Messages that fill it are received by twice as much, which costs
@@ -21,6 +22,7 @@ import socket
 from asyncio import trsock
 from asyncio.log import logger
 from collections import deque
+from contextvars import Context, copy_context
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -49,7 +51,7 @@ STAY_LARGE: Final = 16
 WARN_AFTER: Final = 5
 
 
-class SocketTransport(FlowControl):
+class SocketTransport(FlowControl, asyncio.Transport):
     """What `create_connection` and `create_server` give to protocols.
 
     Source: asyncio's documentation, "Transports and Protocols".
@@ -61,8 +63,10 @@ class SocketTransport(FlowControl):
         "_buffered",
         "_buffered_protocol",
         "_closing",
+        "_context",
         "_data_received",
         "_direct",
+        "_empty_waiter",
         "_eof",
         "_interest",
         "_large",
@@ -94,6 +98,7 @@ class SocketTransport(FlowControl):
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
         server: Server | None = None,
+        context: Context | None = None,
     ) -> None:
         super().__init__(extra)
         self._loop = loop
@@ -130,6 +135,7 @@ class SocketTransport(FlowControl):
         self._reading = False
         self._read_queued = False
         self._direct = True
+        self._empty_waiter: asyncio.Future[None] | None = None
         self._lost_writes = 0
         self._lost = False
         self._protocol_connected = False
@@ -138,12 +144,13 @@ class SocketTransport(FlowControl):
         self._interest: Interest = loop.io.open(self._sock_fd)
         # Registering reports what is there already as an edge.
         self._interest.readable = False
-        self._on_read = ReadinessHandle(self._read_ready, loop)
-        self._on_write = ReadinessHandle(self._write_ready, loop)
+        self._context = context = copy_context() if context is None else context
+        self._on_read = ReadinessHandle(self._read_ready, loop, context)
+        self._on_write = ReadinessHandle(self._write_ready, loop, context)
         if server is not None:
             server._attach(self)
         loop._transports[self._sock_fd] = self
-        loop.call_soon(self._begin, waiter)
+        loop.call_soon(self._begin, waiter, context=context)
 
     def _begin(self, waiter: asyncio.Future[None] | None) -> None:
         self._protocol_connected = True
@@ -151,7 +158,7 @@ class SocketTransport(FlowControl):
             self._protocol.connection_made(self)
         finally:
             # A turn later, as in asyncio: what connection_made started comes first.
-            self._loop.call_soon(self._begin_reading, waiter)
+            self._loop.call_soon(self._begin_reading, waiter, context=self._context)
 
     def _begin_reading(self, waiter: asyncio.Future[None] | None) -> None:
         self._reading = not self._closing and not self._paused
@@ -357,6 +364,8 @@ class SocketTransport(FlowControl):
     def _write_later(self, data: Data) -> None:
         if self._eof:
             raise RuntimeError("Cannot call write() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to write; sendfile is in progress")
         if not data:
             return
         if self._lost:
@@ -369,6 +378,8 @@ class SocketTransport(FlowControl):
         """Send each item of `list_of_data`, by one system call if nothing is buffered."""
         if self._eof:
             raise RuntimeError("Cannot call writelines() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to writelines; sendfile is in progress")
         items = [in_bytes for item in list_of_data if (in_bytes := _in_bytes(item))]
         if self._lost:
             if items:
@@ -436,7 +447,9 @@ class SocketTransport(FlowControl):
             self._interest.writable = False
             self._wait_to_write()
         else:
-            self._direct = not (self._eof or self._lost)
+            self._allow_direct()
+            if self._empty_waiter is not None and not self._empty_waiter.done():
+                self._empty_waiter.set_result(None)
         self._maybe_resume()
         if not buffer and not self._lost:
             # resume_writing() may have written again, closed, or both.
@@ -444,6 +457,27 @@ class SocketTransport(FlowControl):
                 self._lose(None)
             elif self._eof:
                 self._shut_down_writing()
+
+    def _allow_direct(self) -> None:
+        self._direct = not (self._eof or self._lost or self._buffer or self._empty_waiter is not None)
+
+    def _make_empty_waiter(self) -> asyncio.Future[None]:
+        """Refuse writes until `_reset_empty_waiter`, and return a future that is done once the buffer is empty.
+
+        It fails if the connection is lost first.  For sendfile, which then has the socket to itself.
+        """
+        if self._empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        self._empty_waiter = waiter = self._loop.create_future()
+        self._direct = False
+        if not self._buffer:
+            waiter.set_result(None)
+        return waiter
+
+    def _reset_empty_waiter(self) -> None:
+        """Allow writes again."""
+        self._empty_waiter = None
+        self._allow_direct()
 
     def write_eof(self) -> None:
         """Send the end of the stream once the buffer is empty; the other direction stays open."""
@@ -524,7 +558,9 @@ class SocketTransport(FlowControl):
         if not self._lost:
             self._lost = True
             self._direct = False
-            self._loop.call_soon(self._call_connection_lost, exc)
+            if self._empty_waiter is not None and not self._empty_waiter.done():
+                self._empty_waiter.set_exception(exc or ConnectionError("Connection is closed by peer"))
+            self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
         try:

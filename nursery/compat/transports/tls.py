@@ -31,6 +31,7 @@ import ssl
 import warnings
 from asyncio.log import logger
 from collections import deque
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
@@ -174,11 +175,11 @@ class Wire(asyncio.BufferedProtocol):
             transport._lost(exc)
 
 
-class SSLTransport(FlowControl):
+class SSLTransport(FlowControl, asyncio.Transport):
     """What the loop gives to protocols where TLS was asked for.
 
     Arguments: `waiter` is told when the handshake is done, or why it failed.  `connected` means that the protocol was
-    told of its connection before there was TLS on it.
+    told of its connection before there was TLS on it.  `context` is the one that the protocol is called in.
 
     Source: asyncio's documentation, "Transports and Protocols".
     """
@@ -190,6 +191,7 @@ class SSLTransport(FlowControl):
         "_below",
         "_buffered_protocol",
         "_connected",
+        "_context",
         "_data_received",
         "_engine",
         "_error",
@@ -220,6 +222,7 @@ class SSLTransport(FlowControl):
         waiter: asyncio.Future[None] | None = None,
         *,
         connected: bool = False,
+        context: Context | None = None,
     ) -> None:
         # First of all, for __del__.
         self._state = LOST
@@ -236,6 +239,7 @@ class SSLTransport(FlowControl):
         self._settings = settings
         self._waiter = waiter
         self._connected = connected
+        self._context = copy_context() if context is None else context
         self._below: asyncio.Transport | None = None
         self._write_below: Any = None
         self._paused = False
@@ -301,7 +305,9 @@ class SSLTransport(FlowControl):
         if loop.get_debug():
             logger.debug("%r starts SSL handshake", self)
             self._began = loop.time()
-        self._timer = loop.call_later(self._settings.handshake_timeout, self._handshake_timed_out)
+        self._timer = loop.call_later(
+            self._settings.handshake_timeout, self._handshake_timed_out, context=self._context
+        )
         self._shake_hands()
 
     def _handshake_timed_out(self) -> None:
@@ -351,7 +357,7 @@ class SSLTransport(FlowControl):
             except BaseException as exc:
                 self._fail(exc, "Fatal error: protocol.connection_made() call failed.")
                 return
-            if self._paused_protocol:
+            if self._protocol_paused:
                 self._tell("pause_writing")
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
@@ -383,7 +389,7 @@ class SSLTransport(FlowControl):
     def _resume_soon(self) -> None:
         if not self._resuming:
             self._resuming = True
-            self._loop.call_soon(self._resume)
+            self._loop.call_soon(self._resume, context=self._context)
 
     def _resume(self) -> None:
         self._resuming = False
@@ -627,8 +633,8 @@ class SSLTransport(FlowControl):
         full = self._full_below or (
             self._backlog_size > 0 and self.get_write_buffer_size() > self.get_write_buffer_limits()[1]
         )
-        if full is not self._paused_protocol and (full or not self._backlog):
-            self._paused_protocol = full
+        if full is not self._protocol_paused and (full or not self._backlog):
+            self._protocol_paused = full
             if self._connected:
                 self._tell("pause_writing" if full else "resume_writing")
 
@@ -657,7 +663,12 @@ class SSLTransport(FlowControl):
             # The answer must be heard.
             self._below.resume_reading()
             self._unsent = self.get_write_buffer_size()
-            self._timer = self._loop.call_later(self._settings.shutdown_timeout, self._shutdown_timed_out)
+            self._limit_shutdown()
+
+    def _limit_shutdown(self) -> None:
+        self._timer = self._loop.call_later(
+            self._settings.shutdown_timeout, self._shutdown_timed_out, context=self._context
+        )
 
     def _say_goodbye(self) -> None:
         """Go on with closing: drop what has arrived, say goodbye, and look whether the peer has."""
@@ -691,7 +702,7 @@ class SSLTransport(FlowControl):
         if unsent < self._unsent:
             # The peer is slow, but it is there.
             self._unsent = unsent
-            self._timer = self._loop.call_later(self._settings.shutdown_timeout, self._shutdown_timed_out)
+            self._limit_shutdown()
         else:
             self._force_close(TimeoutError("SSL shutdown timed out"))
 
@@ -709,7 +720,7 @@ class SSLTransport(FlowControl):
         below = self._below
         if below is None:
             # It was never begun: there is nothing whose end could be waited for.
-            self._loop.call_soon(self._lost, exc)
+            self._loop.call_soon(self._lost, exc, context=self._context)
             return
         if self._error is None:
             self._error = exc

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -44,16 +44,17 @@ class WorkerFailed(Exception):
     """The process could not even load the module; carries what it printed."""
 
 
-def run_module(dialect: Dialect, module: str, wanted: Collection[str] | None = None) -> ModuleReport:
-    """Run the `wanted` tests of a module, all of them if None."""
+def run_module(
+    dialect: Dialect, module: str, *, only: Sequence[str] = (), but_not: Sequence[str] = ()
+) -> ModuleReport:
+    """Run a module's tests, those that match a pattern of `only`, if there is one, and none of `but_not`."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report")
         found: list[str] = []
         outcomes: dict[str, Outcome] = {}
-        left = wanted
         while True:
             report.write_text("")
-            printed = _run_worker(dialect, module, report, left)
+            printed = _run_worker(dialect, module, report, {"only": [*only], "but_not": [*but_not, *outcomes]})
             began: str | None = None
             complete = False
             for line in report.read_text().splitlines():
@@ -67,29 +68,25 @@ def run_module(dialect: Dialect, module: str, wanted: Collection[str] | None = N
                 else:
                     began = None
                     outcomes[record["test"]] = Outcome(record["outcome"], record["seconds"], record["text"])
-            if began is not None:
-                outcomes[began] = Outcome("hung", 0.0, printed)
             if complete:
                 return ModuleReport(found, outcomes)
             if began is None:
                 raise WorkerFailed(f"{module} ({dialect}):\n{printed}")
-            left = [test for test in found if (wanted is None or test in wanted) and test not in outcomes]
-            if not left:
-                return ModuleReport(found, outcomes)
+            outcomes[began] = Outcome("hung", 0.0, printed)
 
 
-def _run_worker(dialect: Dialect, module: str, report: Path, wanted: Collection[str] | None) -> str:
+def _run_worker(dialect: Dialect, module: str, report: Path, choice: dict[str, list[str]]) -> str:
     """Run one process, and end what it leaves behind; return what it printed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment.pop("PYTHONASYNCIODEBUG", None)
     command = [sys.executable, "-m", f"{__package__}.worker", dialect, module, str(report)]
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as names, tempfile.TemporaryFile() as printed:
-        names.write("\n".join(wanted or ()).encode())
-        names.seek(0)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as printed:
+        stdin.write(json.dumps(choice).encode())
+        stdin.seek(0)
         # Files, not pipes: a grandchild that lives on would hold a pipe open.
         worker = subprocess.Popen(
             command,
-            stdin=names,
+            stdin=stdin,
             stdout=printed,
             stderr=subprocess.STDOUT,
             cwd=folder,

@@ -15,6 +15,7 @@ import faulthandler
 import gc
 import importlib
 import json
+import os
 import sys
 import time
 import unittest
@@ -136,6 +137,9 @@ def main(dialect: str, module: str, report: str, *, only: list[str], but_not: li
         )
         unittest.TestSuite(chosen).run(Report(file))
         print(json.dumps({"complete": True}), file=file, flush=True)
+    # What a test has left behind, threads and pools of processes, could keep the interpreter from ending.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
