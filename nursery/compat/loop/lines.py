@@ -118,7 +118,7 @@ class Line(ReadinessHandle):
             return
         if standing is not None:
             raise RuntimeError(f"{standing!r} already waits for descriptor {place.fd}")
-        self.abort = self
+        self.abort = True
         if self.writing:
             interest.writable = False
             interest.writer = self

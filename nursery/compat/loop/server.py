@@ -47,7 +47,7 @@ class Listener:
         self._wait()
 
     def _wait(self) -> None:
-        self._on_connection.abort = self
+        self._on_connection.abort = True
         self._interest.reader = self._on_connection
         if self._interest.arm is not None:
             self._interest.arm(self._interest)

@@ -56,16 +56,24 @@ class DatagramHandle(ReadinessHandle):
 
     def __init__(self, callback: Callable[[], object], gone: Callable[[], object], loop: LoopState) -> None:
         super().__init__(callback, loop)
-        self._gone = gone
+        self._gone: Callable[[], object] | None = gone
 
     def wake_with_error(self, error: BaseException) -> None:
         """Tell the transport."""
         self.abort = None
-        self._gone()
+        if self._gone is not None:
+            self._gone()
+
+    def cancel(self) -> None:
+        """Never be called again, and lead back to the transport no longer."""
+        super().cancel()
+        self._gone = None
 
 
-class DatagramTransport(FlowControl, asyncio.DatagramTransport):
+class DatagramTransport(FlowControl, asyncio.Transport, asyncio.DatagramTransport):
     """What `create_datagram_endpoint` gives to protocols.
+
+    It is an asyncio.Transport as well, as asyncio's own is, but `write` is none of its methods.
 
     Source: asyncio's documentation, `asyncio.DatagramTransport`.
     """
@@ -206,7 +214,7 @@ class DatagramTransport(FlowControl, asyncio.DatagramTransport):
             on_read.abort = None
             self._loop.runner.queue.append(on_read)
         else:
-            on_read.abort = self
+            on_read.abort = True
             interest.reader = on_read
             if interest.arm is not None:
                 interest.arm(interest)
@@ -327,7 +335,7 @@ class DatagramTransport(FlowControl, asyncio.DatagramTransport):
                 self._retry_after = min(2 * self._retry_after, LONGEST_RETRY)
             return
         interest = self._interest
-        self._on_write.abort = self
+        self._on_write.abort = True
         interest.writer = self._on_write
         if interest.arm is not None:
             interest.arm(interest)
@@ -435,6 +443,7 @@ class DatagramTransport(FlowControl, asyncio.DatagramTransport):
             self._protocol = None  # type: ignore[assignment]  # as in asyncio: nobody is told any more
             self._on_read.cancel()
             self._on_write.cancel()
+            del self._recvfrom
             loop.io.forget(self._interest)
             if loop._transports.get(self._sock_fd) is self:
                 del loop._transports[self._sock_fd]

@@ -226,7 +226,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
             on_read.abort = None
             self._loop.runner.queue.append(on_read)
         else:
-            on_read.abort = self
+            on_read.abort = True
             interest.reader = on_read
             if interest.arm is not None:
                 interest.arm(interest)
@@ -270,7 +270,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
         elif self._reading:
             # As there, in line.
             on_read = self._on_read
-            on_read.abort = self
+            on_read.abort = True
             interest.reader = on_read
 
     def _choose_size(self, received: int) -> None:
@@ -405,7 +405,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
 
     def _wait_to_write(self) -> None:
         interest = self._interest
-        self._on_write.abort = self
+        self._on_write.abort = True
         interest.writer = self._on_write
         if interest.arm is not None:
             interest.arm(interest)

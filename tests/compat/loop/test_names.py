@@ -113,6 +113,23 @@ def test_names_of_an_address_are_looked_up_in_a_thread(monkeypatch: pytest.Monke
     assert in_main[0] is False
 
 
+def test_the_call_in_the_loops_thread_may_ask_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags: list[int] = []
+    real = socket.getaddrinfo
+
+    def look_up(*args: Any) -> Any:
+        flags.append(args[-1])
+        return real(*args)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    async def main() -> None:
+        await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80, flags=socket.AI_PASSIVE)
+
+    run(main())
+    assert flags == [socket.AI_PASSIVE | socket.AI_NUMERICHOST | socket.AI_NUMERICSERV]
+
+
 def test_a_replaced_getaddrinfo_is_asked_with_the_arguments_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 

@@ -287,18 +287,19 @@ def test_a_cancelled_call_has_sent_what_lies_before_the_position(
     run(main())
 
 
+@pytest.mark.parametrize("waits", ["before it reads", "after it has read"])
 def test_a_read_that_a_cancelled_call_left_behind_does_not_move_the_position(
-    pair: tuple[socket.socket, socket.socket],
+    pair: tuple[socket.socket, socket.socket], waits: str
 ) -> None:
     reads = threading.Event()
     go_on = threading.Event()
 
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
-            data = super().read(size)
+            data = super().read(size) if waits == "after it has read" else b""
             reads.set()
             go_on.wait(1)
-            return data
+            return data or super().read(size)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -618,6 +619,38 @@ def test_the_protocol_is_told_to_pause_and_to_resume_in_turn(contexts: Contexts)
     run(main())
 
 
+def test_a_protocol_that_was_paused_before_is_told_when_the_buffer_is_empty_again(contexts: Contexts) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with connected(contexts) as (client, served):
+            client.transport.set_write_buffer_limits(high=10_000)
+            served.transport.pause_reading()
+            while client.events != ["pause"]:
+                client.transport.write(b"x" * 100_000)
+            sending = asyncio.ensure_future(loop.sendfile(client.transport, NoFile(b"little")))
+            await asyncio.sleep(0.002)
+            served.transport.resume_reading()
+            await sending
+            assert client.events == ["pause", "resume"]
+
+    run(main())
+
+
+def test_a_protocol_is_told_that_the_file_has_filled_the_buffer(contexts: Contexts) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with connected(contexts) as (client, served):
+            client.transport.set_write_buffer_limits(high=10_000)
+            served.transport.pause_reading()
+            # One piece, which finds the buffer empty.
+            await loop.sendfile(client.transport, NoFile(CONTENT), 0, 262_144)
+            assert client.events == ["pause"]
+            served.transport.resume_reading()
+            await until(lambda: client.events == ["pause", "resume"])
+
+    run(main())
+
+
 def test_a_slow_reader_does_not_grow_the_buffer(contexts: Contexts) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -656,6 +689,46 @@ def test_a_peer_that_goes_away_is_an_error_and_ends_the_transport(
             assert client.events.count("lost") == 1
 
     run_on(loop_factory, main())
+
+
+def test_a_broken_connection_ends_a_transport_that_does_not_read(file: IO[bytes]) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with connected() as (client, served):
+            client.transport.pause_reading()
+            served.transport.pause_reading()
+            sending = asyncio.ensure_future(loop.sendfile(client.transport, file))
+            await asyncio.sleep(0.002)
+            served.transport.abort()
+            with pytest.raises(ConnectionError) as caught:
+                await sending
+            assert await client.lost is caught.value
+
+    run(main())
+
+
+def test_a_transport_that_is_aborted_between_two_chunks_is_an_error(
+    file: IO[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.sendfile
+
+    def send(out: int, source: int, offset: int, count: int) -> int:
+        return real(out, source, offset, 10)
+
+    monkeypatch.setattr(os, "sendfile", send)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with connected() as (client, _):
+            sending = asyncio.ensure_future(loop.sendfile(client.transport, file))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            client.transport.abort()
+            with pytest.raises(ConnectionError):
+                await sending
+            assert 0 < file.tell() < 1000
+
+    run(main())
 
 
 def test_a_transport_that_is_aborted_meanwhile_is_an_error(contexts: Contexts, file: IO[bytes]) -> None:

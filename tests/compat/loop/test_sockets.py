@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import errno
+import gc
 import os
 import socket
 import ssl
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 
 import nursery
+from nursery.compat.loop.sockets import finish_connecting
+from nursery.compat.transports.socket import SocketTransport
 from tests.compat.two_loops import LoopFactory, on_both, run, run_on
 
 BIG = 3_000_000
@@ -147,6 +150,33 @@ def test_sendall_counts_bytes_and_not_items(pair: tuple[socket.socket, socket.so
     run(main())
 
 
+class Slow(socket.socket):
+    """A socket that sends a little at a time, with more room left."""
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        return super().send(memoryview(data).cast("B")[:100], flags)
+
+
+def test_sendall_goes_on_though_no_event_tells_that_there_is_room_left() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with listening() as server, Slow() as client:
+            client.setblocking(False)
+            await loop.sock_connect(client, server.getsockname())
+            connection, _ = await loop.sock_accept(server)
+            with connection:
+                # A hundred items, of which the first hundred bytes are sent at once.
+                numbers = array.array("I", range(100))
+                await loop.sock_sendall(client, memoryview(numbers))
+                client.shutdown(socket.SHUT_WR)
+                got = bytearray()
+                while piece := await loop.sock_recv(connection, 10_000):
+                    got += piece
+        assert got == numbers.tobytes()
+
+    run(main())
+
+
 def test_recvfrom_into_counts_bytes_and_not_items() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -229,6 +259,21 @@ def test_connect_looks_a_name_up_in_a_thread(monkeypatch: pytest.MonkeyPatch) ->
 
     run(main())
     assert asked == [("a.name.test", False)] * 2
+
+
+def test_an_event_from_before_does_not_end_a_connection_attempt() -> None:
+    with stream() as sock:
+        # Neither connected nor failed: what the system tells at such an event.
+        sock.bind(("127.0.0.1", 0))
+        with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(BlockingIOError):
+            finish_connecting(sock, server.getsockname())
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            sock.close()
+    with stream() as sock, socket.create_server(("127.0.0.1", 0)) as server:
+        with pytest.raises(BlockingIOError):
+            sock.connect(server.getsockname())
+        server.accept()[0].close()
+        finish_connecting(sock, server.getsockname())
 
 
 def test_a_unix_socket_whose_backlog_is_full_is_connected_when_there_is_room(tmp_path: Path) -> None:
@@ -760,6 +805,74 @@ def test_a_number_that_is_used_again_is_waited_for_as_well_as_the_first_time() -
                 right.send(b"data")
                 assert await receiving == b"data"
         assert len(numbers) == 1
+
+    run(main())
+
+
+def test_a_descriptor_that_was_closed_without_its_object_is_waited_for_under_the_new_one() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        old, peer = socket.socketpair()
+        old.setblocking(False)
+        with peer:
+            receiving = asyncio.ensure_future(loop.sock_recv(old, 10))
+            await turns()
+            peer.send(b"old")
+            assert await receiving == b"old"
+            os.close(old.fileno())
+            new, other = socket.socketpair()
+            assert new.fileno() == old.fileno()
+            new.setblocking(False)
+            with new, other:
+                receiving = asyncio.ensure_future(loop.sock_recv(new, 10))
+                await turns()
+                other.send(b"new")
+                assert await receiving == b"new"
+            old.detach()
+
+    run(main())
+
+
+def test_who_has_its_turn_after_a_transport_has_come_is_told(pair: tuple[socket.socket, socket.socket]) -> None:
+    left, right = pair
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        line = [asyncio.ensure_future(loop.sock_recv(left, 10)) for _ in range(2)]
+        await turns()
+        right.send(b"data")
+        while not loop._places[left.fileno()].reading.waiters[0].done():
+            loop.runner.steps_until_poll = 0
+            await asyncio.sleep(0)
+        transport = SocketTransport(loop, left, asyncio.Protocol())
+        # What it had the turn for before.
+        assert await line[0] == b"data"
+        with pytest.raises(RuntimeError, match="is used by transport"):
+            await line[1]
+        transport.close()
+        await turns()
+
+    run(main())
+
+
+def test_an_error_that_comes_together_with_a_cancellation_is_not_reported_as_unseen(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    left, _ = pair
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        reports: list[Any] = []
+        loop.set_exception_handler(lambda loop, context: reports.append(context))
+        receiving = asyncio.ensure_future(loop.sock_recv(left, 10))
+        await turns()
+        loop.remove_reader(left)
+        receiving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await receiving
+        del receiving
+        gc.collect()
+        assert reports == []
 
     run(main())
 

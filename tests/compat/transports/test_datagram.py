@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,9 @@ def test_what_a_transport_tells_of_itself(loop_factory: LoopFactory) -> None:
         client = await endpoint(remote_addr=name_of(server))
         for each in (server, client):
             transport: Any = each.transport
+            assert isinstance(transport, asyncio.Transport)
             # asyncio's own is one from 3.12 on.
-            assert isinstance(transport, (asyncio.DatagramTransport, asyncio.Transport))
+            assert isinstance(transport, asyncio.DatagramTransport) or sys.version_info < (3, 12)
             sock = transport.get_extra_info("socket")
             assert sock.type == socket.SOCK_DGRAM
             assert sock.getsockname() == name_of(each)
@@ -177,6 +179,34 @@ def test_many_datagrams_arrive_in_order_and_others_get_their_turn(loop_factory: 
         await closed(server)
 
     run_on(loop_factory, main())
+
+
+def test_a_flood_leaves_others_their_turn() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        server = await endpoint(local_addr=LOOPBACK)
+        turns: list[int] = []
+        received_in_turn: list[int] = []
+
+        def count() -> None:
+            turns.append(1)
+            if len(server.data) < 150:
+                loop.call_soon(count)
+
+        def datagram_received(data: bytes, addr: Any) -> None:
+            server.data.append(data)
+            received_in_turn.append(len(turns))
+
+        server.datagram_received = datagram_received  # type: ignore[method-assign]  # for this one
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for number in range(150):
+                sock.sendto(b"%d" % number, name_of(server))
+        loop.call_soon(count)
+        await until(lambda: len(server.data) == 150)
+        assert max(received_in_turn.count(turn) for turn in set(received_in_turn)) <= 32
+        await closed(server)
+
+    run(main())
 
 
 @on_both
@@ -390,7 +420,6 @@ def test_a_slow_reader_pauses_the_protocol_and_gets_everything(
 @connected_or_not
 def test_waiting_for_a_slow_reader_costs_next_to_nothing(tmp_path: Path, connected: bool) -> None:
     async def main() -> None:
-        loop: Any = asyncio.get_running_loop()
         slow, made, target = unix_pair(tmp_path, connected=connected)
         with slow:
             sender = await made
@@ -409,8 +438,10 @@ def test_waiting_for_a_slow_reader_costs_next_to_nothing(tmp_path: Path, connect
             # asyncio tries about a hundred thousand times a second if the socket is not connected.
             assert len(tries) - before < 20
             await drained(slow, 100)
+            # The next one that has to wait begins with the shortest pause again.
+            await until(lambda: sender.transport._retry is None)
+            assert sender.transport._retry_after == 0.001
             await closed(sender)
-        assert loop.runner.deadlines.soonest > loop.time()
 
     run(main())
 
@@ -447,6 +478,7 @@ def test_abort_loses_what_is_buffered_and_tells_once(
                 sender.transport.sendto(b"x", target)
             sender.transport.abort()
             assert await sender.lost is None
+            assert getattr(sender.transport, "_retry", None) is None
             sender.transport.close()
             await asyncio.sleep(0.002)
             assert sender.events == ["made", "lost"]
@@ -798,6 +830,24 @@ def test_what_is_sent_to_a_closed_endpoint_is_dropped_with_a_warning(caplog: pyt
 
     run(main())
     assert caplog.text.count("socket.send() raised exception.") == 10
+
+
+def test_a_closed_transport_is_no_work_for_the_garbage_collector() -> None:
+    async def main() -> None:
+        server = await endpoint(local_addr=LOOPBACK)
+        await closed(server)
+        transport = weakref.ref(server.transport)
+        # A step of its own: the loop's last callback was the transport's.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gc.disable()
+        try:
+            server.transport = None
+            assert transport() is None
+        finally:
+            gc.enable()
+
+    run(main())
 
 
 def test_a_transport_that_outlives_its_loop_warns_and_closes_its_socket() -> None:

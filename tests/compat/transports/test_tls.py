@@ -24,6 +24,7 @@ from tests.compat.transports.tls_ends import (
     Recorder,
     as_client,
     as_server,
+    bare,
     calling,
     connected,
     receive_all,
@@ -103,8 +104,7 @@ def test_what_is_no_bytes_is_refused(loop_factory: LoopFactory) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 16384, 100_000])
-@on_both
-def test_a_buffered_protocol_receives_into_its_own_buffer(loop_factory: LoopFactory, size: int) -> None:
+def test_a_buffered_protocol_receives_into_its_own_buffer(size: int) -> None:
     data = bytes(range(256)) * 300
 
     async def main() -> None:
@@ -115,7 +115,8 @@ def test_a_buffered_protocol_receives_into_its_own_buffer(loop_factory: LoopFact
             assert ends.served.data == (data if size > 1 else data[:300])
             assert ends.served.ended
 
-    run_on(loop_factory, main())
+    # asyncio loses data where a buffer's slices are copies.
+    run(main())
 
 
 @on_both
@@ -181,7 +182,7 @@ def test_a_protocol_whose_connection_made_raises_fails_the_connecting() -> None:
                 Broken, *address, ssl=client_context(), server_hostname=HOST
             )
         assert [report["message"] for report in told] == ["Fatal error: protocol.connection_made() call failed."]
-        with pytest.raises(ssl.SSLError):
+        with pytest.raises(OSError):
             await peer.join()
         peer.sock.close()
 
@@ -412,12 +413,9 @@ def test_what_was_written_when_the_peer_ends_is_still_sent(loop_factory: LoopFac
         tls = as_server(sock)
         receive_exactly(tls, 4)
         # A goodbye for one direction only: the standard library's socket cannot do that.
-        raw = tls.detach()
-        sock = socket.socket(fileno=raw)
-        sock.settimeout(5)
-        with sock:
-            sock.shutdown(socket.SHUT_WR)
-            return len(receive_all(sock))
+        raw = bare(tls)
+        raw.shutdown(socket.SHUT_WR)
+        return len(receive_all(raw))
 
     async def main() -> None:
         peer, address = serving(program)
@@ -488,10 +486,9 @@ def test_a_record_that_was_tampered_with_is_told_as_an_error(
         tls = as_server(sock)
         tls.sendall(b"good")
         receive_exactly(tls, 2)
-        with socket.socket(fileno=tls.detach()) as raw:
-            raw.sendall(b"\x17\x03\x03\x00\x20" + b"forged" * 10)
-            raw.settimeout(5)
-            receive_all(raw)
+        raw = bare(tls)
+        raw.sendall(b"\x17\x03\x03\x00\x20" + b"forged" * 10)
+        receive_all(raw)
 
     async def main() -> None:
         peer, address = serving(program)
@@ -519,11 +516,10 @@ def test_an_alert_tells_the_peer_what_is_wrong() -> None:
     def program(sock: socket.socket) -> None:
         tls = as_server(sock)
         receive_exactly(tls, 2)
-        with socket.socket(fileno=tls.detach()) as raw:
-            raw.sendall(b"\x17\x03\x03\x00\x20" + b"f" * 32)
-            raw.settimeout(5)
-            # An alert is a record as well.
-            assert raw.recv(1000)
+        raw = bare(tls)
+        raw.sendall(b"\x17\x03\x03\x00\x20" + b"f" * 32)
+        # An alert is a record as well.
+        assert raw.recv(1000)
 
     async def main() -> None:
         peer, address = serving(program)
@@ -542,12 +538,11 @@ def test_a_peer_that_does_not_answer_the_goodbye_is_waited_for_as_long_as_was_sa
     def program(sock: socket.socket) -> None:
         tls = as_server(sock)
         tls.sendall(b"hello")
-        with socket.socket(fileno=tls.detach()) as raw:
-            raw.settimeout(5)
-            try:
-                receive_all(raw)
-            except ConnectionResetError:
-                pass
+        raw = bare(tls)
+        try:
+            receive_all(raw)
+        except ConnectionResetError:
+            pass
 
     async def main() -> None:
         peer, address = serving(program)
@@ -565,21 +560,21 @@ def test_a_peer_that_does_not_answer_the_goodbye_is_waited_for_as_long_as_was_sa
 
 
 def test_a_slow_reader_gets_all_of_it_though_that_takes_longer_than_a_shutdown_may() -> None:
-    size = 6 * MEGABYTE
+    size = 5 * MEGABYTE
 
     async def main() -> None:
-        async with connected(shutdown_timeout=0.02) as ends:
-            sock = ends.client.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        async with connected(shutdown_timeout=0.1) as ends:
+            for end, buffer in zip(ends, (socket.SO_SNDBUF, socket.SO_RCVBUF), strict=True):
+                end.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, buffer, 100_000)
             ends.client.transport.write(b"x" * size)
             ends.client.transport.close()
             began = asyncio.get_running_loop().time()
             while not ends.served.lost.done():
                 ends.served.transport.pause_reading()
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.002)
                 ends.served.transport.resume_reading()
                 await asyncio.sleep(0)
-            assert asyncio.get_running_loop().time() - began > 0.04
+            assert asyncio.get_running_loop().time() - began > 0.1
             assert await ends.client.lost is None
             assert len(ends.served.data) == size
 
@@ -809,7 +804,7 @@ def test_a_connection_may_be_closed_while_paused_in_both_directions() -> None:
 def test_a_certificate_of_another_host_is_refused_and_the_peer_told() -> None:
     def program(sock: socket.socket) -> None:
         with pytest.raises(ssl.SSLError, match="(?i)alert"):
-            receive_all(server_context(OF_ANOTHER_HOST).wrap_socket(sock, server_side=True))
+            receive_all(as_server(sock, OF_ANOTHER_HOST))
 
     async def main() -> None:
         peer, address = serving(program)
@@ -841,7 +836,7 @@ def test_the_host_is_whom_the_certificate_must_name(loop_factory: LoopFactory) -
 @on_both
 def test_an_empty_host_name_lets_any_certificate_pass(loop_factory: LoopFactory) -> None:
     async def main() -> None:
-        peer, address = serving(lambda sock: receive_all(server_context(OF_ANOTHER_HOST).wrap_socket(sock, True)))
+        peer, address = serving(lambda sock: receive_all(as_server(sock, OF_ANOTHER_HOST)))
         async with peer:
             transport, client = await asyncio.get_running_loop().create_connection(
                 Recorder, *address, ssl=client_context(), server_hostname=""
@@ -1187,16 +1182,17 @@ def test_asyncios_own_protocol_works_upon_our_socket_transport() -> None:
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             if data == b"STARTTLS":
+                self.transport.write(b"go")
                 self.inner = Recorder()
                 tls = sslproto.SSLProtocol(
                     asyncio.get_running_loop(), self.inner, server_context(), None, server_side=True
                 )
                 self.transport.set_protocol(tls)
                 tls.connection_made(self.transport)
-                self.transport.write(b"")
 
     def program(sock: socket.socket) -> None:
         sock.sendall(b"STARTTLS")
+        assert receive_exactly(sock, 2) == b"go"
         tls = as_client(sock)
         tls.sendall(b"secret")
         assert receive_exactly(tls, 5) == b"known"

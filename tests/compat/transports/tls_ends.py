@@ -11,9 +11,14 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.tls.certificates import HOST, client_context, server_context
+import trustme
+
+from tests.tls.certificates import CERTIFICATE, HOST, client_context, server_context
 
 TLS_1_2 = ssl.TLSVersion.TLSv1_2
+
+# The sockets that a peer's program has wrapped, in its thread.
+_wrapped = threading.local()
 
 
 class Recorder(asyncio.Protocol):
@@ -160,6 +165,7 @@ class Peer:
 
         def run() -> None:
             sock.settimeout(5)
+            _wrapped.sockets = []
             try:
                 if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                     connection, _ = sock.accept()
@@ -170,6 +176,9 @@ class Peer:
                     self.result = program(connection)
             except BaseException as exc:
                 self._error = exc
+            finally:
+                for wrapped in _wrapped.sockets:
+                    wrapped.close()
 
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
@@ -205,14 +214,30 @@ def calling(program: Callable[[socket.socket], object], address: tuple[str, int]
     return Peer(program, socket.create_connection(address, timeout=5))
 
 
-def as_server(sock: socket.socket) -> ssl.SSLSocket:
+def _wrap(sock: socket.socket, context: ssl.SSLContext, **options: Any) -> ssl.SSLSocket:
+    # An end without a goodbye is an error to these peers.
+    wrapped = context.wrap_socket(sock, suppress_ragged_eofs=False, do_handshake_on_connect=False, **options)
+    _wrapped.sockets.append(wrapped)
+    wrapped.do_handshake()
+    return wrapped
+
+
+def as_server(sock: socket.socket, certificate: trustme.LeafCert = CERTIFICATE) -> ssl.SSLSocket:
     """Take the server's part on a socket, and shake hands."""
-    return server_context().wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
+    return _wrap(sock, server_context(certificate), server_side=True)
 
 
 def as_client(sock: socket.socket, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLSocket:
     """Take the client's part on a socket, and shake hands."""
-    return client_context(version).wrap_socket(sock, server_hostname=HOST, suppress_ragged_eofs=False)
+    return _wrap(sock, client_context(version), server_hostname=HOST)
+
+
+def bare(tls: ssl.SSLSocket) -> socket.socket:
+    """Return the socket below a TLS socket, which must not be used any more."""
+    sock = socket.socket(fileno=tls.detach())
+    sock.settimeout(5)
+    _wrapped.sockets.append(sock)
+    return sock
 
 
 def receive_all(sock: socket.socket) -> bytes:
