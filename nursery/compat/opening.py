@@ -138,8 +138,11 @@ class open_loop:
                 suppressed = await self._manager.__aexit__(etype, exc, tb)
         finally:
             self._close()
-            with CancelScope(shield=True):
-                await cancel_shielded_checkpoint()
+            await cancel_shielded_checkpoint()
+            # In the native batch now.  Compat's has just made the current task none, which 3.14 lets it do only while
+            # the loop is the running one.
+            asyncio._set_running_loop(None)
+            self._loop.running_in = None
         return suppressed
 
     async def _end_tasks(self) -> None:
@@ -162,8 +165,6 @@ class open_loop:
         loop._forget_children()
         self._forget_handles()
         loop._closed = loop._careful = True
-        asyncio._set_running_loop(None)
-        loop.running_in = None
         runner.task_class = KernelTask
         runner.batch = plain_batch
         runner.cancelled_class = NativeCancelled

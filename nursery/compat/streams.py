@@ -84,7 +84,8 @@ class StreamReader(asyncio.StreamReader):
             buffer.extend(data)
             buffered = len(buffer)
         if self._lot.waiters:
-            self._lot.wake_all()
+            # There is no second one.
+            self._lot.wake_one()
         if buffered > 2 * self._limit and self._transport is not None and not self._paused:
             try:
                 self._transport.pause_reading()
@@ -95,7 +96,12 @@ class StreamReader(asyncio.StreamReader):
                 self._paused = True
 
     def _wakeup_waiter(self) -> None:
-        self._lot.wake_all()
+        self._lot.wake_one()
+
+    def set_exception(self, exc: Exception) -> None:
+        """Let every read raise `exc` from now on, also one that waits; called by the protocol."""
+        self._exception = exc
+        self._lot.wake_one()
 
     # flat: once for every wait
     async def _wait_for_data(self, func_name: str) -> None:
@@ -104,6 +110,9 @@ class StreamReader(asyncio.StreamReader):
                 f"{func_name}() called while another coroutine is already waiting for incoming data: one task reads at "
                 "a time"
             )
+        if self._exception is not None:
+            # Nothing will come any more.
+            raise self._exception
         assert not self._eof, "_wait_for_data after EOF"
         if self._paused:
             # Else nothing would ever come.
@@ -133,7 +142,8 @@ class StreamReader(asyncio.StreamReader):
             while block := await self.read(self._limit):
                 blocks.append(block)
             return b"".join(blocks)
-        if self._chunk is None and not self._bytes and not self._eof:
+        while self._chunk is None and not self._bytes and not self._eof:
+            # A task that was not waiting may have taken what this one was woken for: b"" would mean the end.
             await self._wait_for_data("read")
         chunk = self._chunk
         if chunk is not None and len(chunk) <= n:

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from nursery import compat
+from nursery.compat import runners
 from nursery.compat.loop import EventLoop
 from nursery.compat.task import Task
 from nursery.kernel.clock import Clock
@@ -200,6 +201,9 @@ def exchange_names(module: ModuleType, *, facade: bool) -> None:
     if module.__name__.endswith(".test_base_events"):
         vars(module)["base_events"] = OurNames(base_events, BaseEventLoop=SuiteLoop)
     if facade:
+        vars(compat).update(BaseEventLoop=SuiteLoop, SelectorEventLoop=AnySelectorEventLoop, EventLoop=AnySelectorEventLoop)
+        # Tests of runners set a policy, and look at the loop that it makes.
+        vars(runners)["new_event_loop"] = events.new_event_loop
         for holder in (module, unittest.async_case):
             for name, value in list(vars(holder).items()):
                 if value is asyncio:
