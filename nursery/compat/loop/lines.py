@@ -79,9 +79,6 @@ class Line(ReadinessHandle):
         finally:
             was_first = waiters[0] is ready
             waiters.remove(ready)
-            if ready.done() and not ready.cancelled():
-                # Seen, also by a task that was cancelled before it could look.
-                ready.exception()
             if was_first:
                 self._next()
 

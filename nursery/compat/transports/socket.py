@@ -578,9 +578,13 @@ class SocketTransport(FlowControl, asyncio.Transport):
             loop.io.forget(self._interest)
             if loop._transports.get(self._sock_fd) is self:
                 del loop._transports[self._sock_fd]
-            if sock is not None:
-                sock.close()
             self._sock = None
+            if sock is not None:
+                try:
+                    sock.close()
+                except OSError:
+                    # Closed behind our back, and told as the connection's error if anybody noticed.
+                    pass
             self._server = None
             if server is not None:
                 server._detach(self)
