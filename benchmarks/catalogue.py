@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.family import ASYNCIO_API, DATAGRAMS, ECHO, KERNEL, OUTSIDE, Family
-from benchmarks.systems import LOOPS_AND_COMPAT, PROTOCOL_LOOPS, Program, on_dialects, on_loops
+from benchmarks.systems import LOOPS_AND_COMPAT, PROTOCOL_LOOPS, Program, in_facade, on_dialects, on_loops
 from benchmarks.wire import TLS, UNIX
 from benchmarks.workloads import (
     asyncio_callbacks,
+    asyncio_locks,
     asyncio_tasks,
+    asyncio_timeouts,
     channel,
     datagrams,
     echo,
@@ -169,13 +171,20 @@ _ALL = (
         needs=("os:fork",),
     ),
     *(
-        Workload(name, ASYNCIO_API, operation, on_loops(body, LOOPS_AND_COMPAT))
+        Workload(name, ASYNCIO_API, operation, in_facade(body) | on_loops(body, LOOPS_AND_COMPAT))
         for name, operation, body in (
             ("aio-sleep0", "await sleep(0)", asyncio_tasks.sleep0),
             ("aio-create-task", "await create_task(f())", asyncio_tasks.create_task),
             ("aio-gather-100", "one of 100 coroutines in gather()", asyncio_tasks.gather),
             ("aio-taskgroup-100", "one of 100 tasks in a TaskGroup", asyncio_tasks.taskgroup),
             ("aio-queue", "an item through a Queue of 10", channel.Channel(10).in_asyncio),
+            ("aio-lock", "a Lock that is free, taken and given back", asyncio_locks.Locks(1).in_asyncio),
+            ("aio-lock-10", "the same by 10 tasks that hold it over a sleep(0)", asyncio_locks.Locks(10).in_asyncio),
+            ("aio-event", "an Event set in one task and seen by the other", event.in_asyncio),
+            ("aio-timeout", "timeout(30) around sleep(0)", timeouts.Timeouts(0).in_asyncio),
+            ("aio-timeout-late", "timeout(0) that interrupts a wait", asyncio_timeouts.timeout_late),
+            ("aio-wait-for", "wait_for() of a coroutine that returns at once", asyncio_timeouts.wait_for),
+            ("aio-wait-for-future", "wait_for() of a Future set by call_soon()", asyncio_timeouts.wait_for_future),
             ("aio-future", "await a Future set by call_soon()", asyncio_callbacks.future),
             ("aio-call-soon", "one of 100 callbacks", asyncio_callbacks.call_soon),
             (

@@ -59,6 +59,8 @@ ECHO = Family(
         ("nursery", "asyncio"),
         ("nursery", "uvloop-protocol"),
         ("nursery", "epoll"),
+        ("nursery-facade", "uvloop"),
+        ("nursery-facade", "asyncio"),
         ("nursery-compat", "uvloop"),
         ("nursery-compat", "asyncio"),
         ("nursery-compat-protocol", "uvloop-protocol"),
@@ -93,6 +95,11 @@ OUTSIDE = Family(
 ASYNCIO_API = Family(
     "one asyncio program on each loop",
     _TIMES,
-    (("nursery-compat", "uvloop"), ("nursery-compat", "asyncio")),
+    (
+        ("nursery-facade", "uvloop"),
+        ("nursery-facade", "asyncio"),
+        ("nursery-compat", "uvloop"),
+        ("nursery-compat", "asyncio"),
+    ),
 )
 FAMILIES = (KERNEL, ECHO, DATAGRAMS, OUTSIDE, ASYNCIO_API)

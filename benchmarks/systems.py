@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from importlib import import_module
@@ -19,6 +20,7 @@ AsyncioBody = Callable[[Meter], Coroutine[Any, Any, None]]
 # The order is that of the columns.
 ENTRY_POINTS = {
     "nursery": "nursery:run",
+    "nursery-facade": "nursery.compat:run",
     "nursery-compat": "nursery.compat:new_event_loop",
     "asyncio": "asyncio:new_event_loop",
     "uvloop": "uvloop:new_event_loop",
@@ -29,6 +31,7 @@ ENTRY_POINTS = {
     "epoll": "select:epoll",
 }
 DIALECTS = ("nursery", "trio")
+FACADE = "nursery-facade"
 LOOPS = ("asyncio", "uvloop")
 LOOPS_AND_COMPAT = ("nursery-compat", "asyncio", "uvloop")
 PROTOCOL_LOOPS = ("nursery-compat-protocol", "asyncio-protocol", "uvloop-protocol")
@@ -62,6 +65,18 @@ def on_loops(body: AsyncioBody, systems: Iterable[str] = LOOPS) -> dict[str, Pro
 def _run_dialect(system: str, body: DialectBody, meter: Meter) -> None:
     lib = cast(Dialect, import_module(system))
     lib.run(body, lib, meter)
+
+
+def in_facade(body: AsyncioBody) -> dict[str, Program]:
+    """One asyncio body, as a program for the facade: `from nursery import compat as asyncio`."""
+    return {FACADE: partial(_run_facade, body)}
+
+
+def _run_facade(body: AsyncioBody, meter: Meter) -> None:
+    compat = import_module("nursery.compat")
+    # What that import does to a program.  The process is this run's own, so nobody else sees it.
+    vars(sys.modules[body.__module__])["asyncio"] = compat
+    compat.run(body(meter))
 
 
 def _run_loop(system: str, body: AsyncioBody, meter: Meter) -> None:

@@ -17,6 +17,7 @@ from benchmarks.systems import (
     LOOPS_AND_COMPAT,
     PROTOCOL_LOOPS,
     Program,
+    in_facade,
     on_dialects,
     on_loops,
 )
@@ -37,6 +38,7 @@ class Echo:
     def programs(self) -> dict[str, Program]:
         programs = (
             on_dialects(self.in_dialect)
+            | in_facade(self.in_asyncio_streams)
             | on_loops(self.in_asyncio_streams, LOOPS_AND_COMPAT)
             | on_loops(self.in_asyncio_protocol, PROTOCOL_LOOPS)
         )

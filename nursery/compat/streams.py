@@ -10,17 +10,27 @@ The classes extend asyncio's, so what a library does with its streams it can do 
 from __future__ import annotations
 
 import asyncio
+import sys
 from asyncio import coroutines
 from asyncio import streams as stdlib_streams
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, TypeAlias
 
 from .loop import EventLoop
-from .tasks import sleep
+from .tasks import shield, sleep
 from .waiting import Lot, running_loop
 
 if TYPE_CHECKING:
+    import ssl
     from os import PathLike
+
+    from _typeshed import ReadableBuffer
+
+    from .loop.server import Server
+
+# What is called for each connection of a server.
+ClientConnected: TypeAlias = "Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]"
 
 DEFAULT_LIMIT: Final = 2**16
 
@@ -48,6 +58,7 @@ class StreamReader(asyncio.StreamReader):
         _eof: bool
         _paused: bool
         _exception: Exception | None
+        _source_traceback: list[object] | None
         _transport: Any
 
     def __init__(self, limit: int = DEFAULT_LIMIT, loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -55,6 +66,13 @@ class StreamReader(asyncio.StreamReader):
         self._chunk: bytes | None = None
         self._lot = Lot()
         super().__init__(limit=limit, loop=asyncio.get_event_loop() if loop is None else loop)
+        if self._source_traceback:
+            # Where this was called, not what it called.
+            del self._source_traceback[-1]
+
+    def __repr__(self) -> str:
+        described = super().__repr__()
+        return f"{described[:-1]} waiting>" if self._lot.waiters else described
 
     @property
     def _buffer(self) -> bytearray:
@@ -71,10 +89,10 @@ class StreamReader(asyncio.StreamReader):
     # Receiving
 
     # flat: once for every message
-    def feed_data(self, data: Any) -> None:
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
         """Take what was received; called by the protocol."""
         assert not self._eof, "feed_data after feed_eof"
-        if not data:
+        if not data:  # type: ignore[truthy-iterable]  # bytes of some kind
             return
         if self._chunk is None and not self._bytes and type(data) is bytes:
             self._chunk = data
@@ -126,7 +144,7 @@ class StreamReader(asyncio.StreamReader):
 
     # flat: once for every message
     async def read(self, n: int = -1) -> bytes:
-        """Return what there is, at most `n` bytes, waiting for the first one; b"" at the end.
+        """Return what there is, at most `n` bytes, waiting for the first one; b"" at the end of the stream.
 
         Arguments: a negative n reads until the end.
 
@@ -137,11 +155,7 @@ class StreamReader(asyncio.StreamReader):
         if n == 0:
             return b""
         if n < 0:
-            # Block by block, so that the limit lets the rest come.
-            blocks = []
-            while block := await self.read(self._limit):
-                blocks.append(block)
-            return b"".join(blocks)
+            return await self._read_all()
         while self._chunk is None and not self._bytes and not self._eof:
             # A task that was not waiting may have taken what this one was woken for: b"" would mean the end.
             await self._wait_for_data("read")
@@ -156,6 +170,18 @@ class StreamReader(asyncio.StreamReader):
         if self._paused:
             self._maybe_resume_transport()
         return data
+
+    async def _read_all(self) -> bytes:
+        # Block by block, so that the limit lets the rest come.
+        blocks: list[bytes] = []
+        try:
+            while block := await self.read(sys.maxsize):
+                blocks.append(block)
+        except BaseException:
+            unread = bytearray().join([*blocks, self._buffer])
+            self._buffer = unread
+            raise
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def _maybe_resume_transport(self) -> None:
         if self._paused and len(self._buffer) <= self._limit:
@@ -211,7 +237,7 @@ class StreamReader(asyncio.StreamReader):
             self._maybe_resume_transport()
             raise ValueError(exc.args[0]) from None
 
-    async def readuntil(self, separator: Any = b"\n") -> bytes:
+    async def readuntil(self, separator: ReadableBuffer | tuple[ReadableBuffer, ...] = b"\n") -> bytes:
         """Return what comes until `separator`, with it.
 
         Arguments: separator is bytes, or a tuple of them, the shortest match of which ends the message.
@@ -220,7 +246,9 @@ class StreamReader(asyncio.StreamReader):
         Raises LimitOverrunError if no separator comes within the limit, and leaves the data there; IncompleteReadError,
         with what there was, if the stream ends before; ValueError for an empty separator.
         """
-        separators = sorted(separator, key=len) if isinstance(separator, tuple) else [separator]
+        separators: list[Any] = [separator]
+        if isinstance(separator, tuple):
+            separators = sorted(separator, key=len)
         if not separators:
             raise ValueError("Separator should contain at least one element")
         shortest, longest = len(separators[0]), len(separators[-1])
@@ -265,16 +293,65 @@ class StreamReader(asyncio.StreamReader):
 class StreamReaderProtocol(asyncio.StreamReaderProtocol):
     """What feeds a StreamReader from a transport, and calls a server's callback.
 
+    The reader belongs to the program, which has dropped it when nothing refers to it any more: what comes then is
+    dropped as well.
+
     Source: asyncio's documentation, `asyncio.StreamReaderProtocol`.
     """
 
     if TYPE_CHECKING:
-        _stream_reader_wr: Any
+        _client_connected_cb: ClientConnected | None
         _connection_lost: bool
+        _loop: asyncio.AbstractEventLoop
+        _over_ssl: bool
         _paused: bool
-        _loop: Any
+        _reject_connection: bool
+        _stream_reader: StreamReader | None
+        _stream_reader_wr: Any
+        _strong_reader: StreamReader | None
+        _task: asyncio.Task[None] | None
+        _transport: Any
 
         async def _drain_helper(self) -> None: ...
+        def _get_close_waiter(self, stream: asyncio.StreamWriter) -> asyncio.Future[None]: ...
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin a connection: call the callback of a server, in a task if it is a coroutine function."""
+        callback = self._client_connected_cb
+        if self._reject_connection or callback is None:
+            super().connection_made(transport)
+            return
+        self._replace_transport(transport)
+        reader: Any = self._stream_reader
+        if reader is not None:
+            reader.set_transport(transport)
+        # Only the program has the writer: if it drops the writer, that closes the connection.
+        returned = callback(reader, StreamWriter(self._transport, self, reader, self._loop))
+        if coroutines.iscoroutine(returned):
+            self._task = task = self._loop.create_task(returned)
+            task.add_done_callback(partial(self._handled, transport))
+        self._strong_reader = None
+
+    def _handled(self, transport: Any, task: asyncio.Task[None]) -> None:
+        # After start_tls() it is another one.
+        transport = self._transport or transport
+        if task.cancelled():
+            transport.close()
+            return
+        error = task.exception()
+        if error is not None:
+            self._loop.call_exception_handler(
+                {
+                    "message": "Unhandled exception in client_connected_cb",
+                    "exception": error,
+                    "transport": transport,
+                }
+            )
+            transport.close()
+
+    def _replace_transport(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._over_ssl = transport.get_extra_info("sslcontext") is not None
 
     # flat: once for every message
     def data_received(self, data: bytes) -> None:
@@ -292,6 +369,7 @@ class StreamWriter(asyncio.StreamWriter):
     """
 
     if TYPE_CHECKING:
+        _loop: asyncio.AbstractEventLoop
         _protocol: StreamReaderProtocol
         _reader: StreamReader | None
         _transport: Any
@@ -300,8 +378,9 @@ class StreamWriter(asyncio.StreamWriter):
     async def drain(self) -> None:
         """Wait until the peer has taken enough for more to be written.
 
-        A cancel point if it waits, or if the stream is closing.
+        A cancel point if it waits, or if the stream is closing; if cancelled, what was written is sent all the same.
         Raises what broke the connection, ConnectionResetError if it is lost.
+        Source: asyncio's documentation, `StreamWriter.drain`.
         """
         reader = self._reader
         if reader is not None:
@@ -312,8 +391,56 @@ class StreamWriter(asyncio.StreamWriter):
             # A turn for connection_lost(), which tells what happened.
             await sleep(0)
         protocol = self._protocol
-        if protocol._paused or protocol._connection_lost:
+        if type(protocol) is not StreamReaderProtocol or protocol._paused or protocol._connection_lost:
             await protocol._drain_helper()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is gone.
+
+        A cancel point; a cancelled call leaves the others that wait alone.
+        Raises what broke the connection, if something did.
+        Source: asyncio's documentation, `StreamWriter.wait_closed`.
+        """
+        closed: Any = self._protocol._get_close_waiter(self)
+        await (shield(closed) if asyncio.isfuture(closed) else closed)
+
+    async def start_tls(
+        self,
+        sslcontext: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        """Go on in TLS, after a handshake; the reader and this writer stand for the encrypted connection then.
+
+        Arguments: server_hostname is whom the certificate must name.  The time limits are in seconds.
+
+        A cancel point; if cancelled, the connection is closed.
+        Raises as `loop.start_tls` does.
+        Source: asyncio's documentation, `StreamWriter.start_tls`.
+        """
+        protocol = self._protocol
+        await self.drain()
+        old = self._transport
+        new: Any = await self._loop.start_tls(
+            old,
+            protocol,
+            sslcontext,
+            server_side=protocol._client_connected_cb is not None,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        self._transport = new
+        protocol._replace_transport(new)
+        reader = self._reader
+        if reader is not None and reader._transport is old:
+            # Else it would pause the one below, which the one above needs.
+            reader._transport = new
+            if reader._paused:
+                new.pause_reading()
+                old.resume_reading()
 
 
 async def open_connection(
@@ -324,6 +451,7 @@ async def open_connection(
     Arguments: limit is that of StreamReader, in bytes; kwds go to `loop.create_connection`.
 
     A cancel point; if cancelled, the connection is closed.
+    Raises as `loop.create_connection` does.
 
     Example::
 
@@ -352,19 +480,20 @@ async def open_unix_connection(
     return reader, StreamWriter(transport, protocol, reader, loop)
 
 
-
 async def start_server(
-    client_connected_cb: Any,
-    host: Any = None,
+    client_connected_cb: ClientConnected,
+    host: str | Sequence[str] | None = None,
     port: int | str | None = None,
     *,
     limit: int = DEFAULT_LIMIT,
     **kwds: Any,
-) -> Any:
+) -> Server:
     """Listen on a TCP port, and call `client_connected_cb(reader, writer)` for each connection.
 
-    Arguments: a coroutine function is run in a task of its own.  limit is that of StreamReader, in bytes; kwds go to
-    `loop.create_server`.
+    Arguments: a coroutine function is run in a task of its own, whose failure is reported and closes the connection.
+    limit is that of StreamReader, in bytes; kwds go to `loop.create_server`.
+
+    Raises as `loop.create_server` does.
     Source: asyncio's documentation, `asyncio.start_server`.
     """
     loop = running_loop()
@@ -372,12 +501,12 @@ async def start_server(
 
 
 async def start_unix_server(
-    client_connected_cb: Any,
+    client_connected_cb: ClientConnected,
     path: str | bytes | PathLike[str] | None = None,
     *,
     limit: int = DEFAULT_LIMIT,
     **kwds: Any,
-) -> Any:
+) -> Server:
     """Listen on a Unix socket: `start_server` for paths.
 
     Source: asyncio's documentation, `asyncio.start_unix_server`.
@@ -386,63 +515,11 @@ async def start_unix_server(
     return await loop.create_unix_server(_protocol_factory(loop, client_connected_cb, limit), path, **kwds)
 
 
-def _protocol_factory(loop: EventLoop, callback: Any, limit: int) -> Callable[[], StreamReaderProtocol]:
+def _protocol_factory(loop: EventLoop, callback: ClientConnected, limit: int) -> Callable[[], StreamReaderProtocol]:
     def factory() -> StreamReaderProtocol:
-        return ServerProtocol(StreamReader(limit=limit, loop=loop), callback, loop=loop)
+        return StreamReaderProtocol(StreamReader(limit=limit, loop=loop), callback, loop=loop)
 
     return factory
-
-
-class ServerProtocol(StreamReaderProtocol):
-    """The protocol of a server's connection: it gives its callback a writer of ours."""
-
-    if TYPE_CHECKING:
-        _reject_connection: bool
-        _client_connected_cb: Any
-        _strong_reader: StreamReader | None
-        _stream_reader: StreamReader | None
-        _stream_writer: StreamWriter | None
-        _transport: Any
-        _over_ssl: bool
-        _task: asyncio.Task[None] | None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin a connection: call the callback, in a task if it is a coroutine function."""
-        callback = self._client_connected_cb
-        if self._reject_connection or callback is None:
-            super().connection_made(transport)
-            return
-        connection: Any = transport
-        self._transport = connection
-        reader = self._stream_reader
-        assert reader is not None
-        reader.set_transport(connection)
-        self._over_ssl = transport.get_extra_info("sslcontext") is not None
-        self._stream_writer = writer = StreamWriter(connection, self, reader, self._loop)
-        returned = callback(reader, writer)
-        if coroutines.iscoroutine(returned):
-            self._task = task = self._loop.create_task(returned)
-            task.add_done_callback(self._handled)
-        # From here on the user has it.
-        self._strong_reader = None
-
-    def _handled(self, task: asyncio.Task[None]) -> None:
-        transport = self._transport
-        if task.cancelled():
-            if transport is not None:
-                transport.close()
-            return
-        error = task.exception()
-        if error is not None:
-            self._loop.call_exception_handler(
-                {
-                    "message": "Unhandled exception in client_connected_cb",
-                    "exception": error,
-                    "transport": transport,
-                }
-            )
-            if transport is not None:
-                transport.close()
 
 
 FlowControlMixin = stdlib_streams.FlowControlMixin

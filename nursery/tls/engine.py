@@ -30,7 +30,8 @@ ask for a new handshake or a certificate at any time (TLS 1.2).  A driver that f
 
 In every phase but CLOSED an error of the protocol leads to BROKEN, with the SSLError raised once as it came, and where
 no DONE, data or b"" is possible yet the answer is NEED_INPUT and the phase stays.  ENDED: the peer's close_notify was
-read; TLS lets this side go on writing.  CLOSING: ours was made, the peer's is still to come.
+read; TLS lets this side go on writing.  CLOSING: ours was made, the peer's is still to come.  read_into() is read()
+with a buffer of the caller's.
 
 The end of input without a close_notify is a truncation: someone between the peers can cause it.  The engine keeps that
 end to itself and judges by what OpenSSL makes of the bytes before it, so the answer does not depend on the context's
@@ -89,7 +90,7 @@ class TLSEngine:
     Arguments: server_hostname is what the certificate must name, in the form that `ssl.SSLContext.wrap_bio` takes.
     truncation_ok makes the end of input without a close_notify a proper end.  hold_tickets keeps a server's session
     tickets for the next output.  any_name lets a client do without server_hostname where the context would check it:
-    then anybody with a certificate is believed.
+    then anybody with a certificate is believed (newer versions of Python refuse it all the same).
 
     Attributes: `phase`; `ssl_object`, for what is to be known about the connection; `outgoing`, whose `pending` tells
     how much output waits; `starved`, True only if `read` would find nothing to work on; `handshake_done`; `truncated`,

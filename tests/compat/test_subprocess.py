@@ -8,6 +8,7 @@ import inspect
 import logging
 import os
 import signal
+import warnings
 from asyncio import subprocess as stdlib_subprocess
 from collections.abc import Callable
 from typing import Any
@@ -362,5 +363,23 @@ def test_processes_run_in_an_opened_loop() -> None:
             n.start_soon(process.wait)
             with nursery.fail_after(5):
                 assert await talk(process, b"spam") == (b"spam", None)
+
+    nursery.run(main)
+
+
+def test_a_process_that_an_opened_loop_leaves_unclosed_is_killed_with_a_warning() -> None:
+    async def main() -> None:
+        async with compat.open_loop():
+            process = await create_subprocess_exec("sleep", "100", stdin=PIPE)
+            pid = process.pid
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            del process
+            for _ in range(3):
+                await nursery.lowlevel.checkpoint()
+            gc.collect()
+        assert "unclosed transport <ProcessTransport pid=" in str([str(each.message) for each in warned])
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
     nursery.run(main)

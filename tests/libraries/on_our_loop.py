@@ -53,6 +53,15 @@ class Reports:
         assert not self.heard, "the loop's exception handler was told"
 
 
+async def settle() -> None:
+    """Give the loop the turns in which it notices that peers have closed their ends; what is left then is a leak."""
+    transports = getattr(asyncio.get_running_loop(), "_transports", ())
+    for _ in range(100):
+        if not transports:
+            break
+        await asyncio.sleep(0.001)
+
+
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run an async function on the loop under test."""
     reports = Reports()
@@ -61,6 +70,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         asyncio.get_running_loop().set_exception_handler(reports)
         async with asyncio.timeout(PATIENCE):
             await main()
+            await settle()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(guarded())
@@ -76,6 +86,7 @@ def run_natively(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
             loop.set_exception_handler(reports)
             with nursery.fail_after(PATIENCE):
                 await main()
+                await settle()
 
     nursery.run(guarded)
     reports.check()

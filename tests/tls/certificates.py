@@ -38,6 +38,19 @@ def server_context(certificate: trustme.LeafCert = CERTIFICATE) -> ssl.SSLContex
     return context
 
 
+def _refuses_nameless_clients() -> bool:
+    try:
+        client_context().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    except ValueError:
+        return True
+    return False
+
+
+needs_nameless_clients = pytest.mark.skipif(
+    _refuses_nameless_clients(), reason="ssl lets no client without a name use a context that checks names"
+)
+
+
 @functools.cache
 def expired_certificate() -> trustme.LeafCert:
     """A certificate that was good for the host until yesterday."""

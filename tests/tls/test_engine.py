@@ -9,7 +9,14 @@ import pytest
 
 from nursery import ClosedResourceError, NeedHandshakeError
 from nursery.tls.engine import RECORD, Phase, Step, TLSEngine
-from tests.tls.certificates import HOST, OF_ANOTHER_HOST, VERSIONS, client_context, server_context
+from tests.tls.certificates import (
+    HOST,
+    OF_ANOTHER_HOST,
+    VERSIONS,
+    client_context,
+    needs_nameless_clients,
+    server_context,
+)
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -141,6 +148,20 @@ def test_a_certificate_for_another_host_breaks_the_client_and_its_alert_the_serv
     assert "ALERT" in (caught.value.reason or "")
 
 
+@needs_nameless_clients
+def test_a_client_that_says_that_any_name_will_do_checks_none(version: ssl.TLSVersion) -> None:
+    with pytest.raises(ValueError, match="server_hostname is needed"):
+        TLSEngine(client_context(version), server_hostname="")
+    client = TLSEngine(client_context(version), server_hostname="", any_name=True)
+    server = TLSEngine(server_context(OF_ANOTHER_HOST), server_side=True)
+    shake_hands(client, server)
+    # A name that is given is checked all the same.
+    client = TLSEngine(client_context(version), server_hostname=HOST, any_name=True)
+    server = TLSEngine(server_context(OF_ANOTHER_HOST), server_side=True)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(client, server)
+
+
 def test_the_end_of_input_in_the_handshake_is_truncation_even_where_that_is_forgiven(version: ssl.TLSVersion) -> None:
     client, _ = new_pair(version, truncation_ok=True)
     assert client.handshake() is NEED_INPUT
@@ -261,6 +282,66 @@ def test_read_joins_the_records_that_are_there(version: ssl.TLSVersion) -> None:
         transfer(client, server, piece)
     assert server.read(1 << 20) == b"a" + b"b" * RECORD + b"c"
     assert is_starved(server)
+
+
+@pytest.mark.parametrize("size", [1, 100, RECORD - 1, RECORD, RECORD + 1, 200_000])
+def test_read_into_fills_a_buffer_as_far_as_there_is_something(version: ssl.TLSVersion, size: int) -> None:
+    client, server = open_pair(version)
+    buffer = memoryview(bytearray(size))
+    assert server.read_into(buffer) is NEED_INPUT
+    assert is_starved(server)
+    sent = bytes(range(256)) * (16 if size == 1 else 600)
+    transfer(client, server, sent)
+    got = bytearray()
+    while not is_starved(server):
+        count = server.read_into(buffer)
+        assert isinstance(count, int)
+        assert count == min(size, len(sent) - len(got))
+        got += buffer[:count]
+    assert got == sent
+    assert server.read_into(buffer) is NEED_INPUT
+
+
+def test_read_into_tells_the_end_and_errors_as_read_does(version: ssl.TLSVersion) -> None:
+    buffer = memoryview(bytearray(100))
+    client, server = new_pair(version)
+    with pytest.raises(NeedHandshakeError):
+        server.read_into(buffer)
+    client, server = open_pair(version)
+    client.write(b"last words")
+    assert client.unwrap() is NEED_INPUT
+    carry(client, server)
+    assert server.read_into(buffer) == 10
+    assert server.read_into(buffer) == server.read_into(buffer) == 0
+    assert server.phase is Phase.ENDED
+    client, server = open_pair(version)
+    transfer(client, server, b"good")
+    server.feed(b"\x17\x03\x03\x00\x20" + b"forged" * 10)
+    assert server.read_into(buffer) == 4
+    with pytest.raises(ssl.SSLError):
+        server.read_into(buffer)
+    assert phase_of(server) is Phase.BROKEN
+    client, server = open_pair(version, truncation_ok=True)
+    transfer(client, server, b"cut off")
+    server.feed_eof()
+    assert server.read_into(buffer) == 7
+    assert server.read_into(buffer) == 0
+    assert server.truncated
+    client, server = open_pair(version)
+    server.feed_eof()
+    with pytest.raises(ssl.SSLEOFError):
+        server.read_into(buffer)
+
+
+def test_what_was_fed_and_not_looked_at_is_counted(version: ssl.TLSVersion) -> None:
+    client, server = open_pair(version)
+    read_all(server)
+    assert client.write(b"x" * 100) is DONE
+    output = client.take_output()
+    server.feed(output)
+    assert server.unread == len(output)
+    assert server.read(100) == b"x" * 100
+    assert server.unread == 0
 
 
 def test_half_a_record_is_nothing_yet(version: ssl.TLSVersion) -> None:

@@ -202,7 +202,11 @@ class Server(asyncio.AbstractServer):
             listener.close()
         self._listeners.clear()
         for sock in sockets:
-            sock.close()
+            try:
+                sock.close()
+            except OSError:
+                # Closed behind our back.
+                pass
         self._serving = False
         if self._serving_forever is not None and not self._serving_forever.done():
             self._serving_forever.cancel()

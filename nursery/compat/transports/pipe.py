@@ -7,8 +7,8 @@ the interest.
 
 A short read never means "drained" here, as in streams/fd_stream.py: a terminal hands out one line at a time, a pipe in
 packet mode one packet, and no further edge would come for the rest.  So only EAGAIN makes a reader wait.  (To ask how
-much is left, by FIONREAD, is a cheaper system call, and made ping-pong with a process slower, 9 us of CPU against 7: the
-read that finds nothing comes late enough to find the answer at times.)
+much is left, by FIONREAD, is a cheaper system call, and made ping-pong with a process slower, 9 us of CPU against 7:
+the read that finds nothing comes late enough to find the answer at times.)
 
 Two kinds of descriptors need care.  Devices like /dev/null cannot be waited for (epoll says EPERM), because they are
 always ready: their interest stands in no table and stays ready.  And a descriptor that something else in this run waits
@@ -190,12 +190,15 @@ class PipeEnd(asyncio.BaseTransport):
         self._lose(OSError(errno.EBADF, f"descriptor {self._fd} was closed behind the transport's back"))
 
     def _lose(self, exc: BaseException | None) -> None:
-        """Let the end be told, once, in the next turn."""
+        """Let the end be told, once, in the next turn; after the loop's own end nobody can be told."""
         self._closing = True
         if not self._lost:
             self._lost = True
             self._stop()
-            self._loop.call_soon(self._call_connection_lost, exc)
+            if self._loop.is_closed():
+                self.drop()
+            else:
+                self._loop.call_soon(self._call_connection_lost, exc)
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
         try:

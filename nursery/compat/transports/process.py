@@ -41,7 +41,7 @@ STDERR: Final = 2
 
 # What asyncio says of a process whose exit status somebody else has read, or that ended while SIGCHLD was ignored.
 UNKNOWN: Final = 255
-# How long a transport that nobody closed waits for the process it has killed, in seconds.
+# How long a transport without a loop waits for the process it has killed, in seconds.
 LAST_MOMENT: Final = 0.1
 
 
@@ -284,16 +284,29 @@ class ProcessTransport(asyncio.SubprocessTransport):
         if self._returncode is None and self._process.returncode is None:
             if self._loop.get_debug():
                 logger.warning("Close running child process: kill %r", self)
-            try:
-                # The one that get_extra_info("subprocess") shows: whoever replaces its method is asked.  It looks
-                # whether the process has ended, as ours does.
-                self._popen.kill()
-            except (ProcessLookupError, PermissionError):
-                # It belongs to another user, by setuid for instance.
-                pass
+            self._kill()
             stdin = self._pipes.get(STDIN)
             if isinstance(stdin, WritePipeTransport):
                 stdin.abort()
+            if self._loop.is_closed():
+                self._reap()
+
+    def _kill(self) -> None:
+        try:
+            # The one that get_extra_info("subprocess") shows: whoever replaces its method is asked.  It looks whether
+            # the process has ended, as ours does.
+            self._popen.kill()
+        except (ProcessLookupError, PermissionError):
+            # It belongs to another user, by setuid for instance.
+            pass
+
+    def _reap(self) -> None:
+        """Wait for a process that was killed, where no loop does."""
+        try:
+            self._popen.wait(LAST_MOMENT)
+        except subprocess.TimeoutExpired:
+            # Popen keeps what is left to be reaped, and says so.
+            pass
 
     def __del__(self) -> None:
         if self._closed or not hasattr(self, "_open_pipes"):
@@ -303,14 +316,9 @@ class ProcessTransport(asyncio.SubprocessTransport):
         # As in pipe.py, the loop is left alone.
         for pipe in self._pipes.values():
             pipe.drop()
-        popen = self._popen
-        if popen.poll() is None:
-            try:
-                popen.kill()
-                popen.wait(LAST_MOMENT)
-            except (OSError, subprocess.TimeoutExpired):
-                # Popen keeps what is left to be reaped, and says so.
-                pass
+        if self._popen.poll() is None:
+            self._kill()
+            self._reap()
 
 
 def is_child(pid: int) -> bool:

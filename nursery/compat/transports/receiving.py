@@ -40,6 +40,8 @@ def _feeder(protocol: Any) -> Callable[[bytes], None] | None:
     ):
         return None
 
+    most = 2 * reference()._limit
+
     # flat: once for every message
     def feed(data: bytes) -> None:
         reader = reference()
@@ -52,7 +54,7 @@ def _feeder(protocol: Any) -> Callable[[bytes], None] | None:
             reader._waiter = None
             if not waiter.cancelled():
                 waiter.set_result(None)
-        if len(buffer) > 2 * reader._limit and not reader._paused and reader._transport is not None:
+        if len(buffer) > most and not reader._paused and reader._transport is not None:
             reader._transport.pause_reading()
             reader._paused = True
 

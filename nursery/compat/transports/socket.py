@@ -254,10 +254,13 @@ class SocketTransport(FlowControl, asyncio.Transport):
         if not data:
             self._received_eof()
             return
-        if len(data) < self._at_once and not interest.hangup:
-            interest.readable = False
-        if self._large or len(data) >= RECEIVE:
-            self._choose_size(len(data))
+        if len(data) < RECEIVE:
+            if not interest.hangup:
+                interest.readable = False
+            if self._large:
+                self._expect_less()
+        else:
+            self._expect_more(len(data))
         try:
             self._data_received(data)
         except (SystemExit, KeyboardInterrupt):
@@ -265,23 +268,29 @@ class SocketTransport(FlowControl, asyncio.Transport):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
             return
-        if interest.readable or interest.arm is not None:
-            self._read_on()
-        elif self._reading:
-            # As there, in line.
-            on_read = self._on_read
-            on_read.abort = True
-            interest.reader = on_read
+        if self._reading:
+            if interest.readable:
+                self._read_on()
+            else:
+                # As there, in line.
+                on_read = self._on_read
+                on_read.abort = True
+                interest.reader = on_read
+                if interest.arm is not None:
+                    interest.arm(interest)
 
-    def _choose_size(self, received: int) -> None:
-        """Receive more at once for a while if messages are large."""
-        if received >= RECEIVE:
-            self._at_once = RECEIVE_LARGE
-            self._large = STAY_LARGE
-        else:
-            self._large -= 1
-            if not self._large:
-                self._at_once = RECEIVE
+    def _expect_more(self, received: int) -> None:
+        """Receive more at once, for a while: a message was large."""
+        if received < self._at_once and not self._interest.hangup:
+            self._interest.readable = False
+        self._at_once = RECEIVE_LARGE
+        self._large = STAY_LARGE
+
+    def _expect_less(self) -> None:
+        """Receive less at once again, if this is the last of some smaller messages."""
+        self._large -= 1
+        if not self._large:
+            self._at_once = RECEIVE
 
     def _read_into(self, protocol: asyncio.BufferedProtocol) -> None:
         interest = self._interest
@@ -342,7 +351,7 @@ class SocketTransport(FlowControl, asyncio.Transport):
         """Send `data`: at once as far as the system takes it, the rest when it can."""
         if type(data) is not bytes:
             data = _in_bytes(data)
-        if not self._direct or not data:
+        if not self._direct:
             self._write_later(data)
             return
         try:

@@ -17,9 +17,11 @@ from typing import Any
 
 from nursery import compat
 from nursery.compat import runners
+from nursery.compat.future import Future as OurFuture
 from nursery.compat.loop import EventLoop
 from nursery.compat.task import Task
 from nursery.kernel.clock import Clock
+from nursery.kernel.deadlines import Deadlines, Entry
 from nursery.kernel.loop import NOT_IDLE, digest, run_batch
 
 # Timers that are due within this many seconds are due: the tests add up fractions.
@@ -37,8 +39,9 @@ class SuiteLoop(EventLoop):
             digest(self.runner, self.runner.io.fetch(0.0), 0.0, NOT_IDLE)
             run_batch(self.runner)
 
-    def _add_callback(self, handle: Any) -> None:
-        self._ready.append(handle)
+    @property
+    def _scheduled(self) -> list[Any]:
+        return [entry for entry, _when in self.runner.deadlines]
 
     def _stop_serving(self, sock: Any) -> None:
         self.remove_reader(sock)
@@ -71,6 +74,20 @@ class HandClock(Clock):
         return 0.0
 
 
+class NotedDeadlines(Deadlines):
+    """Deadlines that tell which were set."""
+
+    __slots__ = ("_noted",)
+
+    def __init__(self, noted: list[float]) -> None:
+        super().__init__()
+        self._noted = noted
+
+    def add(self, entry: Entry, deadline: float) -> None:
+        super().add(entry, deadline)
+        self._noted.append(deadline)
+
+
 class TestLoop(SuiteLoop):
     """Our loop, with its time moved by a generator: `when = yield seconds` after each turn that set a timer."""
 
@@ -81,6 +98,7 @@ class TestLoop(SuiteLoop):
         self._gen = _no_time() if gen is None else gen()
         next(self._gen)
         self._set: list[float] = []
+        self.runner.deadlines = NotedDeadlines(self._set)
         # One turn at a time.
         self.runner.debug = True
 
@@ -92,16 +110,6 @@ class TestLoop(SuiteLoop):
         """Move the time forward."""
         if advance:
             self._hand.time += advance
-
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
-        handle = super().call_later(delay, callback, *args, context=context)
-        self._set.append(handle.when())
-        return handle
-
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
-        handle = super().call_at(when, callback, *args, context=context)
-        self._set.append(when)
-        return handle
 
     def _drive(self) -> None:
         while True:
@@ -116,7 +124,7 @@ class TestLoop(SuiteLoop):
         run_batch(runner)
         for when in self._set:
             self.advance_time(self._gen.send(when))
-        self._set = []
+        self._set.clear()
 
     def _run_once(self) -> None:
         with self._inside():
@@ -230,9 +238,18 @@ def make_kernel_task(
         return asyncio.Task(coro, loop=loop, name=name, context=context, eager_start=True)  # type: ignore[call-arg]  # 3.12
     factory, ours._task_factory = ours._task_factory, None
     try:
-        return ours.create_task(coro, name=name, context=context)
+        made = ours.create_task(coro, name=name, context=context)
     finally:
         ours._task_factory = factory
+    while made._source_traceback and made._source_traceback[-1].filename == __file__:
+        del made._source_traceback[-1]
+    return made
+
+
+def make_kernel_future(*, loop: asyncio.AbstractEventLoop | None = None) -> Any:
+    """Make a future as `asyncio.Future(loop=loop)` does, but ours."""
+    # Not the loop's own method: the tests of tasks put another one into the loop.
+    return OurFuture((asyncio.get_event_loop() if loop is None else loop).runner)  # type: ignore[attr-defined]  # it is ours
 
 
 class _KernelTaskType(type):
@@ -260,6 +277,9 @@ def add_kernel_tests(module: ModuleType, case: type) -> None:
             "KernelTask_CFuture_Tests", bases, {"Task": KernelTask, "Future": asyncio.Future}
         )
         py_future = asyncio.futures._PyFuture  # type: ignore[attr-defined]  # not in typeshed
+        added["KernelTask_KernelFuture_Tests"] = type(
+            "KernelTask_KernelFuture_Tests", bases, {"Task": KernelTask, "Future": staticmethod(make_kernel_future)}
+        )
         added["KernelTask_PyFuture_Tests"] = type(
             "KernelTask_PyFuture_Tests", bases, {"Task": KernelTask, "Future": py_future}
         )

@@ -92,5 +92,6 @@ FACADE_LONG_ONLY: Final = (
     "test_eager_task_factory.*Py*",
     "test_eager_task_factory.*CTask*",
     "test_tasks.CTask_CFuture_Tests.*",
+    "test_tasks.KernelTask_CFuture_Tests.*",
     "test_tasks.PyTask_PyFuture_Tests.*",
 )

@@ -87,7 +87,7 @@ def complaints(
 ) -> Iterator[dict[tuple[str, str], Future[list[str]]]]:
     """What is wrong with each module that is about to be tested, found out in the background."""
     selected = {
-        item.callspec.params["run"]
+        item.callspec.params.get("run")
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.module is request.module and hasattr(item, "callspec")
     }

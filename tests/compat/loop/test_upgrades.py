@@ -325,7 +325,7 @@ def test_a_reader_that_was_paused_by_plain_text_reads_on() -> None:
 def test_what_cannot_be_upgraded_is_refused_and_left_alone() -> None:
     async def main() -> None:
         async with plain_pair() as (client, served):
-            with pytest.raises(TypeError, match=r"sslcontext is expected to be an instance of ssl\.SSLContext, got None"):
+            with pytest.raises(TypeError, match=r"expected to be an instance of ssl\.SSLContext, got None"):
                 await start_tls(client.transport, client, None)  # type: ignore[arg-type]  # that is what is refused
             with pytest.raises(TypeError, match="is not supported by start_tls"):
                 await start_tls(object(), client, client_context())

@@ -338,8 +338,8 @@ def test_unix_datagrams_have_abstract_names(loop_factory: LoopFactory) -> None:
 @on_both
 @pytest.mark.skipif(not hasattr(socket, "SOCK_SEQPACKET"), reason="there are no sequenced packets")
 def test_sequenced_packets_are_taken_as_well(loop_factory: LoopFactory) -> None:
-    if loop_factory is asyncio.SelectorEventLoop and sys.version_info < (3, 12):
-        pytest.skip("asyncio before 3.12 refuses them")
+    if loop_factory is asyncio.SelectorEventLoop and sys.version_info < (3, 13):
+        pytest.skip("asyncio before 3.13 refuses them")
 
     async def main() -> None:
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -823,6 +823,21 @@ def test_a_transport_that_outlives_its_loop_warns_and_closes_its_pipe() -> None:
     os.close(far)
 
 
+def test_a_transport_can_be_closed_after_its_loop() -> None:
+    loop = compat.new_event_loop()
+    reading, other = loop.run_until_complete(reader())
+    writing, far = loop.run_until_complete(writer())
+    loop.close()
+    reading.transport.close()
+    writing.transport.abort()
+    with pytest.raises(BrokenPipeError):
+        os.write(other, b"spam")
+    assert os.read(far, 1) == b""
+    assert reading.events == writing.events == ["made"]
+    os.close(other)
+    os.close(far)
+
+
 def test_a_transport_that_ended_is_no_garbage() -> None:
     async def main() -> None:
         read, write = os.pipe()

@@ -439,6 +439,29 @@ def test_a_transport_that_outlives_its_loop_warns_kills_and_reaps() -> None:
         os.kill(pid, 0)
 
 
+def test_a_transport_can_be_closed_after_its_loop() -> None:
+    loop = compat.new_event_loop()
+    witness = loop.run_until_complete(start(*SLEEP, stdin=PIPE, stdout=PIPE))
+    loop.close()
+    witness.transport.get_pipe_transport(0).write(b"spam")
+    witness.transport.close()
+    witness.transport.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(witness.transport.get_pid(), 0)
+    assert witness.events == ["made"]
+    # What the program holds itself is closed for good.
+    assert repr(witness.transport.get_pipe_transport(1)).startswith("<ReadPipeTransport closed ")
+
+
+def test_a_process_can_be_killed_after_its_loop() -> None:
+    loop = compat.new_event_loop()
+    witness = loop.run_until_complete(start(*SLEEP))
+    loop.close()
+    witness.transport.kill()
+    assert witness.transport.get_extra_info("subprocess").wait() == -signal.SIGKILL
+    witness.transport.close()
+
+
 def test_an_unclosed_transport_of_a_running_loop_lives_as_long_as_its_process() -> None:
     async def main() -> None:
         witness = await start_shell("read line; exit 3", 0)

@@ -1,4 +1,4 @@
-"""Ends of TLS connections: a protocol that writes down what it is told, and peers that are blocking sockets in threads."""
+"""Ends of TLS connections: protocols that write down what they are told, and peers: blocking sockets in threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -108,7 +108,7 @@ class Ends:
     served: Any
     server: Any
 
-    def __iter__(self) -> Generator[Any, None, None]:
+    def __iter__(self) -> Iterator[Any]:
         yield self.client
         yield self.served
 
@@ -148,7 +148,8 @@ async def connected(
             yield Ends(client, served, server)
         finally:
             server.close()
-            for protocol in (served, client):
+            ends: tuple[Any, ...] = (served, client)
+            for protocol in ends:
                 if not protocol.lost.done():
                     protocol.transport.abort()
                 await asyncio.wait_for(asyncio.shield(protocol.lost), 5)
