@@ -11,7 +11,7 @@ import pytest
 import nursery.pytest_plugin as plugin
 
 # Where the package is installed the plugin is loaded by its entry point, and asking for it again is harmless.
-ALWAYS = ("-p", plugin.__name__, "-p", "no:cacheprovider", "-W", "error")
+ALWAYS = ("-p", plugin.__name__, "-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error")
 # Loading these costs more than most tests here.
 WITHOUT = {"hypothesis": ("-p", "no:hypothesispytest"), "anyio": ("-p", "no:anyio")}
 ALONE = (*WITHOUT["hypothesis"], *WITHOUT["anyio"])

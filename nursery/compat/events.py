@@ -50,15 +50,21 @@ class Handle(asyncio.Handle):
     _context: Context
 
     def __init__(
-        self, callback: Callable[..., object], args: Sequence[Any], loop: LoopState, context: Context | None = None
+        self,
+        callback: Callable[..., object],
+        args: Sequence[Any],
+        loop: LoopState,
+        context: Context | None = None,
+        depth: int = 2,
     ) -> None:
+        # `depth` says how many calls away the caller is whom debug mode remembers.
         self._context = copy_context() if context is None else context
         self._loop = loop
         self._callback = callback
         self._args = args
         self._cancelled = False
         self._repr = None
-        self._source_traceback = format_helpers.extract_stack(sys._getframe(2)) if loop._debug else None
+        self._source_traceback = format_helpers.extract_stack(sys._getframe(depth)) if loop._debug else None
 
     def send(self, nothing: None) -> None:
         """Stand where a task has its coroutine's send."""
@@ -128,6 +134,7 @@ class TimerHandle(Handle, asyncio.TimerHandle):
         args: Sequence[Any],
         loop: LoopState,
         context: Context | None = None,
+        depth: int = 2,
     ) -> None:
         self._context = copy_context() if context is None else context
         self._loop = loop
@@ -135,7 +142,7 @@ class TimerHandle(Handle, asyncio.TimerHandle):
         self._args = args
         self._cancelled = False
         self._repr = None
-        self._source_traceback = format_helpers.extract_stack(sys._getframe(2)) if loop._debug else None
+        self._source_traceback = format_helpers.extract_stack(sys._getframe(depth)) if loop._debug else None
         self._when = when
         self._scheduled = True
         loop.runner.deadlines.add(self, when)

@@ -188,6 +188,14 @@ class StreamReader(asyncio.StreamReader):
             self._paused = False
             self._transport.resume_reading()
 
+    def _change_transport(self, old: asyncio.Transport, new: asyncio.Transport) -> None:
+        """Pause and resume the transport that stands upon another one from now on, which needs that one itself."""
+        if self._transport is old:
+            self._transport = new
+            if self._paused:
+                old.resume_reading()
+                new.pause_reading()
+
     async def readexactly(self, n: int) -> bytes:
         """Return exactly `n` bytes, waiting for all of them.
 
@@ -321,7 +329,8 @@ class StreamReaderProtocol(asyncio.StreamReaderProtocol):
         if self._reject_connection or callback is None:
             super().connection_made(transport)
             return
-        self._replace_transport(transport)
+        self._transport = transport
+        self._over_ssl = transport.get_extra_info("sslcontext") is not None
         reader: Any = self._stream_reader
         if reader is not None:
             reader.set_transport(transport)
@@ -349,9 +358,17 @@ class StreamReaderProtocol(asyncio.StreamReaderProtocol):
             )
             transport.close()
 
-    def _replace_transport(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+    def _replace_transport(self, transport: asyncio.Transport) -> None:
+        """Take note of start_tls(); called by a writer."""
+        old, self._transport = self._transport, transport
         self._over_ssl = transport.get_extra_info("sslcontext") is not None
+        if isinstance(self._stream_reader, StreamReader):
+            self._stream_reader._change_transport(old, transport)
+
+    def _replace_writer(self, writer: asyncio.StreamWriter) -> None:
+        # What a writer of asyncio's calls before 3.13.
+        transport: Any = writer.transport
+        self._replace_transport(transport)
 
     # flat: once for every message
     def data_received(self, data: bytes) -> None:
@@ -433,14 +450,13 @@ class StreamWriter(asyncio.StreamWriter):
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
         self._transport = new
-        protocol._replace_transport(new)
-        reader = self._reader
-        if reader is not None and reader._transport is old:
-            # Else it would pause the one below, which the one above needs.
-            reader._transport = new
-            if reader._paused:
-                new.pause_reading()
-                old.resume_reading()
+        if hasattr(protocol, "_replace_transport"):
+            protocol._replace_transport(new)
+        else:
+            # asyncio's own, before 3.13.
+            protocol._replace_writer(self)
+        if isinstance(self._reader, StreamReader):
+            self._reader._change_transport(old, new)
 
 
 async def open_connection(

@@ -47,7 +47,7 @@ class Callbacks(LoopState):
         Source: asyncio's documentation, `loop.call_soon`.
         """
         if self._careful:
-            self._check_call(callback, "call_soon")
+            return self._call_soon_carefully(callback, args, context)
         if type(callback) is Wakeup:
             # A future wakes the task that awaits it: no handle, the task itself goes into the queue.
             task = callback.task
@@ -55,15 +55,25 @@ class Callbacks(LoopState):
                 task.abort = None
                 self.runner.queue.append(task)
             return NO_HANDLE
-        if self._debug:
-            traced = Handle(callback, args, self, context)
-            self.runner.queue.append(traced)
-            return traced
         handle = SoonHandle()
         handle._context = copy_context() if context is None else context
         handle._loop = self
         handle._callback = callback
         handle._args = args
+        self.runner.queue.append(handle)
+        return handle
+
+    def _call_soon_carefully(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> asyncio.Handle:
+        """Do what `call_soon` does, on a loop that is closed or in debug mode."""
+        self._check_closed()
+        if type(callback) is Wakeup:
+            callback(*args)
+            return NO_HANDLE
+        self._check_thread()
+        self._check_callback(callback, "call_soon")
+        handle = Handle(callback, args, self, context, depth=3)
         self.runner.queue.append(handle)
         return handle
 
@@ -94,9 +104,7 @@ class Callbacks(LoopState):
             raise TypeError("delay must not be None")
         when = self.runner.now() + delay
         if self._careful:
-            self._check_call(callback, "call_later")
-            if self._debug:
-                return TimerHandle(when, callback, args, self, context)
+            return self._call_at_carefully(when, callback, args, context, "call_later")
         handle = LaterHandle()
         handle._context = copy_context() if context is None else context
         handle._loop = self
@@ -118,9 +126,7 @@ class Callbacks(LoopState):
         if when is None:
             raise TypeError("when cannot be None")
         if self._careful:
-            self._check_call(callback, "call_at")
-            if self._debug:
-                return TimerHandle(when, callback, args, self, context)
+            return self._call_at_carefully(when, callback, args, context, "call_at")
         handle = LaterHandle()
         handle._context = copy_context() if context is None else context
         handle._loop = self
@@ -131,12 +137,14 @@ class Callbacks(LoopState):
         self.runner.deadlines.add(handle, when)
         return handle
 
-    def _check_call(self, callback: object, method: str) -> None:
-        """Look closely at a call, of a closed loop or in debug mode."""
+    def _call_at_carefully(
+        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None, method: str
+    ) -> asyncio.TimerHandle:
+        """Do what `call_at` does, on a loop that is closed or in debug mode."""
         self._check_closed()
-        if self._debug:
-            self._check_thread()
-            self._check_callback(callback, method)
+        self._check_thread()
+        self._check_callback(callback, method)
+        return TimerHandle(when, callback, args, self, context, depth=3)
 
     def _check_callback(self, callback: object, method: str) -> None:
         if coroutines.iscoroutine(callback) or inspect.iscoroutinefunction(callback):

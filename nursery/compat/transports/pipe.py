@@ -76,10 +76,9 @@ class EndHandle(ReadinessHandle):
         self._gone = do_nothing
 
     def queue(self) -> None:
-        """Be called in the next turn."""
-        if self.abort is not None:
-            self.abort = None
-            self._loop.runner.queue.append(self)
+        """Be called in the next turn; only for a handle that is not queued."""
+        self.abort = None
+        self._loop.runner.queue.append(self)
 
 
 class PipeEnd(asyncio.BaseTransport):

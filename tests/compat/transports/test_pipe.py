@@ -101,6 +101,35 @@ def test_pausing_and_resuming_in_one_turn_loses_no_edge() -> None:
     assert on_both_loops(main) == 20
 
 
+def test_however_often_reading_is_paused_and_resumed_it_is_queued_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> int:
+        protocol, other = await reader()
+        os.write(other, b"spam")
+        await protocol.has(4)
+        calls = 0
+        real = os.read
+
+        def counted(fd: int, size: int) -> bytes:
+            nonlocal calls
+            calls += 1
+            return real(fd, size)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "read", counted)
+            os.write(other, b"eggs")
+            protocol.transport._interest.readable = True
+            for _ in range(100):
+                protocol.transport.pause_reading()
+                protocol.transport.resume_reading()
+            await turns()
+        os.close(other)
+        await protocol.lost
+        assert protocol.data == b"spameggs"
+        return calls
+
+    assert on_ours(main) <= 3
+
+
 def test_more_than_one_read_is_received_whole() -> None:
     async def main() -> bool:
         read, write = os.pipe()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from nursery.compat.transports import receiving
 from nursery.compat.transports.receiving import receiver_of
 from tests.compat.two_loops import LoopFactory, on_both, run, run_on
 
@@ -25,10 +26,6 @@ async def stream(limit: int = 2**16) -> AsyncGenerator[tuple[asyncio.StreamReade
     with right:
         yield reader, writer, right
         writer.transport.abort()
-
-
-def is_short(protocol: asyncio.BaseProtocol) -> bool:
-    return bool(receiver_of(protocol) != getattr(protocol, "data_received", None))
 
 
 @on_both
@@ -107,38 +104,48 @@ def test_a_reader_that_the_program_has_dropped_is_not_kept_alive(loop_factory: L
     run_on(loop_factory, main())
 
 
-def test_only_exact_and_unpatched_readers_get_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_library_has_replaced_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     class Reader(asyncio.StreamReader):
-        pass
+        def feed_data(self, data: Any) -> None:
+            called.append("a reader of its own kind")
 
     class Protocol(asyncio.StreamReaderProtocol):
-        pass
+        def data_received(self, data: bytes) -> None:
+            called.append("a protocol of its own kind")
+
+    called: list[str] = []
+
+    def note(*arguments: object) -> None:
+        called.append("a function put there")
 
     async def main() -> None:
+        receiver_of(asyncio.StreamReaderProtocol(Reader()))(b"x")
+        assert called.pop() == "a reader of its own kind"
         reader = asyncio.StreamReader()
-        assert is_short(asyncio.StreamReaderProtocol(reader))
-        assert not is_short(Protocol(reader))
-        theirs = Reader()
-        assert not is_short(asyncio.StreamReaderProtocol(theirs))
+        receiver_of(Protocol(reader))(b"x")
+        assert called.pop() == "a protocol of its own kind"
         protocol = asyncio.StreamReaderProtocol(reader)
-        setattr(protocol, "data_received", print)  # noqa: B010  # as a library might; mypy objects
-        assert not is_short(protocol)
-        setattr(reader, "feed_data", print)  # noqa: B010  # as a library might; mypy objects
-        assert not is_short(asyncio.StreamReaderProtocol(reader))
+        setattr(protocol, "data_received", note)  # noqa: B010  # mypy objects to what libraries do
+        receiver_of(protocol)(b"x")
+        assert called.pop() == "a function put there"
+        setattr(reader, "feed_data", note)  # noqa: B010  # mypy objects to what libraries do
+        receiver_of(asyncio.StreamReaderProtocol(reader))(b"x")
+        assert called.pop() == "a function put there"
+        for owner, name in ((asyncio.StreamReader, "feed_data"), (asyncio.StreamReaderProtocol, "data_received")):
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, note)
+                reader = asyncio.StreamReader()
+                receiver_of(asyncio.StreamReaderProtocol(reader))(b"x")
+                assert called.pop() == "a function put there"
         assert receiver_of(asyncio.BaseProtocol()) is None
-        reader = asyncio.StreamReader()
-        with monkeypatch.context() as patch:
-            patch.setattr(asyncio.StreamReader, "feed_data", print)
-            assert not is_short(asyncio.StreamReaderProtocol(reader))
-        with monkeypatch.context() as patch:
-            patch.setattr(asyncio.StreamReaderProtocol, "data_received", print)
-            assert not is_short(asyncio.StreamReaderProtocol(reader))
-        assert is_short(asyncio.StreamReaderProtocol(reader))
 
     run(main())
 
 
-def test_both_ways_leave_a_reader_in_the_same_state() -> None:
+def test_both_ways_leave_a_reader_in_the_same_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Adopted readers are no longer asyncio's.
+    monkeypatch.setattr(receiving, "adopt", None)
+
     class Plain(asyncio.Transport):
         def __init__(self) -> None:
             super().__init__()
