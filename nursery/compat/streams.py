@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, SupportsIndex, TypeAlias
 
 from .loop import EventLoop
 from .tasks import shield, sleep
+from .transports import receiving
 from .waiting import Lot, running_loop
 
 if TYPE_CHECKING:
@@ -163,6 +164,9 @@ class StreamReader(asyncio.StreamReader):
         if chunk is not None and len(chunk) <= n:
             self._chunk = None
             data = chunk
+        elif chunk is not None and len(chunk) <= 4 * n:
+            # A part of one large message: cheaper than by way of the buffer, unless the rest is copied again and again.
+            data, self._chunk = chunk[:n], chunk[n:]
         else:
             buffer = self._buffer
             data = bytes(memoryview(buffer)[:n])
@@ -537,6 +541,22 @@ def _protocol_factory(loop: EventLoop, callback: ClientConnected, limit: int) ->
 
     return factory
 
+
+def _adopt(reader: asyncio.StreamReader) -> None:
+    """Make a stdlib reader that nobody waits for one of ours, in place: a transport of ours feeds it from now on.
+
+    So a program that imports asyncio, or a library, waits for its streams as directly as one that imports compat.
+    """
+    adopted: Any = reader
+    buffered = vars(adopted).pop("_buffer")
+    adopted.__class__ = StreamReader
+    adopted._bytes = buffered
+    adopted._chunk = None
+    adopted._lot = Lot()
+
+
+receiving.adopt = _adopt
+receiving.stream_protocols.add(StreamReaderProtocol)
 
 FlowControlMixin = stdlib_streams.FlowControlMixin
 

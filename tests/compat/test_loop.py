@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import os
 import socket
 import threading
 import warnings
@@ -330,6 +331,62 @@ def test_debug_mode_remembers_where_tasks_were_made() -> None:
         await task
 
     compat.run(main(), debug=True)
+
+
+def test_what_failed_is_reported_even_when_its_loop_is_closed_and_gone(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ValueError("unseen")
+
+    loop: Any = compat.new_event_loop()
+    future = loop.create_future()
+    task = loop.create_task(fail())
+    loop.run_until_complete(asyncio.sleep(0))
+    future.set_exception(KeyError("unseen"))
+    loop.close()
+    assert task.get_loop() is loop
+    del loop
+    gc.collect()
+    del task
+    gc.collect()
+    assert "Task exception was never retrieved" in caplog.text
+    del future
+    gc.collect()
+    assert "Future exception was never retrieved" in caplog.text
+
+
+def test_a_forked_child_may_run_a_loop_of_its_own() -> None:
+    async def main() -> None:
+        reading, writing = os.pipe()
+        with warnings.catch_warnings():
+            # Of the threads that other tests have left.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            try:
+                os.write(writing, b"%d" % compat.run(answer()))
+            finally:
+                os._exit(0)
+        os.close(writing)
+        assert os.read(reading, 100) == b"42"
+        os.close(reading)
+        os.waitpid(child, 0)
+        # The parent is where it was.
+        await asyncio.sleep(0.001)
+        assert nursery.lowlevel.in_nursery_run()
+
+    compat.run(main())
+
+
+def test_libraries_find_the_thread_that_runs_the_loop(loop: compat.EventLoop) -> None:
+    async def main() -> None:
+        assert loop._thread_id == threading.get_ident()
+        loop.call_soon(print)
+        assert loop._ready
+        assert len(loop._ready) >= 1
+
+    assert loop._thread_id is None
+    loop.run_until_complete(main())
+    assert loop._thread_id is None
 
 
 def test_no_warning_is_left_by_a_plain_run() -> None:

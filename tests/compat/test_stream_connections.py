@@ -223,6 +223,8 @@ def test_a_plain_callback_gets_the_streams_at_once() -> None:
                 await asyncio.sleep(0)
             far_reader, far_writer = got.pop()
             assert type(far_reader) is StreamReader
+            # The program has it now.
+            assert far_writer._protocol._strong_reader is None
             writer.write(b"hello")
             assert await far_reader.read(10) == b"hello"
             writer.close()

@@ -343,6 +343,7 @@ def test_a_separator_may_come_in_pieces() -> None:
         ((b"\n", b"\r\n"), b"one\r\n"),
         ((b"\r\n", b"\r"), b"one\r"),
         ((b"two", b"e"), b"one"),
+        ((b"\n", b"one"), b"one"),
         ((b"one\r\ntwo", b"two"), b"one\r\ntwo"),
         ((b"?", b"two"), b"one\r\ntwo"),
     ],
@@ -359,6 +360,14 @@ def test_of_several_separators_the_one_that_ends_first_ends_the_message(
             await turns(2)
             by_bytes.feed_data(bytes([byte]))
         assert await task == expected
+
+    on_ours(main)
+
+
+def test_a_message_shorter_than_some_separators_is_read_at_once() -> None:
+    async def main() -> None:
+        reader = a_reader(b"a|")
+        assert await reader.readuntil((b"-----", b"|")) == b"a|"
 
     on_ours(main)
 
@@ -543,6 +552,22 @@ def test_a_second_transport_is_refused() -> None:
         reader, _ = with_brake(10)
         with pytest.raises(AssertionError, match="Transport already set"):
             reader.set_transport(Brake())
+
+    on_ours(main)
+
+
+def test_a_reader_that_has_paused_one_transport_pauses_the_one_upon_it_in_its_place() -> None:
+    async def main() -> None:
+        reader, below = with_brake(4)
+        protocol: Any = StreamReaderProtocol(reader)
+        protocol._transport = below
+        reader.feed_data(b"0123456789")
+        upon: Any = Brake()
+        upon.get_extra_info = {"sslcontext": "some"}.get
+        protocol._replace_transport(upon)
+        assert (below.calls, upon.calls) == (["pause", "resume"], ["pause"])
+        await reader.read(100)
+        assert (below.calls, upon.calls) == (["pause", "resume"], ["pause", "resume"])
 
     on_ours(main)
 

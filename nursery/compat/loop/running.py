@@ -29,6 +29,7 @@ from ..promise import LOOP
 from ..task import Task, await_future
 from .batch import batch, current_tasks
 from .debugging import Debugging
+from .errors import Errors
 from .generators import Generators
 from .interrupts import guard_interrupts
 from .state import LoopState
@@ -38,6 +39,10 @@ T = TypeVar("T")
 # The runs that have not ended.  Without this a loop that was forgotten would be garbage together with its root
 # coroutine, and the collector would close that one first, in the middle of its waits (tests/compat/test_loop.py).
 _open_runs: Final[set[Runner]] = set()
+
+# Reports what belonged to a loop that was closed and freed.
+GONE: Final = Errors()
+GONE._closed = GONE._careful = True
 
 READ_SIZE: Final = 256 * 1024
 
@@ -61,6 +66,18 @@ class HandsOff(AsyncGenerators):
 
     async def finalise_remaining(self) -> None:
         """Close nothing: `shutdown_asyncgens` does."""
+
+
+class Afterwards:
+    """Finds the loop of a run that is over: a closed loop, and the common grave when that is gone."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, loop: LoopState) -> None:
+        self._loop = weakref.ref(loop)
+
+    def __call__(self) -> LoopState:
+        return self._loop() or GONE
 
 
 def _leave_run_in_child() -> None:
@@ -237,6 +254,8 @@ class Running(Generators, Debugging, LoopState):
                 self._closed = self._careful = True
                 self.runner.close()
                 self.runner.queue.clear()
+                # What failed and is still held finds its way to the exception handler (tests/compat/test_loop.py).
+                self.runner.locals[LOOP] = Afterwards(self)
                 _open_runs.discard(self.runner)
         executor, self._default_executor = self._default_executor, None
         self._executor_shutdown_called = True

@@ -17,13 +17,14 @@ from typing import Any, Final
 DATA_RECEIVED: Final = asyncio.StreamReaderProtocol.data_received
 FEED_DATA: Final = asyncio.StreamReader.feed_data
 
-# Set by compat/streams.py, which stands on the transports.
-adopt: Callable[[asyncio.StreamReader], None] | None = None
+# Both are completed by compat/streams.py, which stands on the transports.
+stream_protocols: Final[set[type]] = {asyncio.StreamReaderProtocol}
+adopt: Callable[[Any], None] | None = None
 
 
 def receiver_of(protocol: asyncio.BaseProtocol) -> Any:
     """Return the function that takes data for `protocol`, None if it has none."""
-    if type(protocol) is asyncio.StreamReaderProtocol:
+    if type(protocol) in stream_protocols:
         feed = _feeder(protocol)
         if feed is not None:
             return feed
@@ -32,7 +33,7 @@ def receiver_of(protocol: asyncio.BaseProtocol) -> Any:
 
 def _feeder(protocol: Any) -> Callable[[bytes], None] | None:
     # Weak, as with the protocol itself: a reader that the program has dropped ends its connection.
-    reference = getattr(protocol, "_stream_reader_wr", None)
+    reference: Any = getattr(protocol, "_stream_reader_wr", None)
     reader: Any = None if reference is None else reference()
     if (
         reader is None
@@ -40,14 +41,16 @@ def _feeder(protocol: Any) -> Callable[[bytes], None] | None:
         or "data_received" in vars(protocol)
     ):
         return None
+    kind: type = type(reader)
     if (
-        type(reader) is asyncio.StreamReader
+        kind is asyncio.StreamReader
         and asyncio.StreamReader.feed_data is FEED_DATA
         and "feed_data" not in vars(reader)
     ):
-        if adopt is None or reader._waiter is not None:
+        make_ours = adopt
+        if make_ours is None or reader._waiter is not None:
             return _feeder_in_line(reference, 2 * reader._limit)
-        adopt(reader)
+        make_ours(reader)
 
     # flat: once for every message
     def feed(data: bytes) -> None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 Data: TypeAlias = "bytes | bytearray | memoryview"
 
+# Up to so many bytes several pieces are made one, which costs less than to hand them to the system one by one.
+JOINED: Final = 256 * 1024
 # How many buffers one sendmsg takes (IOV_MAX on Linux).
 MOST_BUFFERS: Final = 1024
 # How much is received by one call (bytes).
@@ -385,18 +387,22 @@ class SocketTransport(FlowControl, asyncio.Transport):
 
     def writelines(self, list_of_data: Iterable[Data]) -> None:
         """Send each item of `list_of_data`, by one system call if nothing is buffered."""
+        items = [item if type(item) is bytes else _in_bytes(item) for item in list_of_data]
+        direct = self._direct
+        if direct and sum(map(len, items)) <= JOINED:
+            self.write(b"".join(items))
+            return
         if self._eof:
             raise RuntimeError("Cannot call writelines() after write_eof()")
         if self._empty_waiter is not None:
             raise RuntimeError("unable to writelines; sendfile is in progress")
-        items = [in_bytes for item in list_of_data if (in_bytes := _in_bytes(item))]
-        if self._lost:
-            if items:
-                self._note_lost_write()
-            return
+        items = [item for item in items if item]
         if not items:
             return
-        direct, self._direct = self._direct, False
+        if self._lost:
+            self._note_lost_write()
+            return
+        self._direct = False
         for item in items:
             self._keep(item)
         if direct:

@@ -156,10 +156,12 @@ class Wire(asyncio.BufferedProtocol):
             self.transport._received(data)
 
     def eof_received(self) -> bool:
-        if self.transport is not None:
-            self.transport._input_ended()
-        # The transport below stays open: there may be data to send, and this side closes it.
-        return True
+        transport = self.transport
+        if transport is None or transport._below is None:
+            return False
+        transport._input_ended()
+        # The transport below stays open, if it can: there may be data to send, and this side closes it.
+        return transport._below.can_write_eof()
 
     def pause_writing(self) -> None:
         if self.transport is not None:

@@ -119,7 +119,8 @@ def test_what_a_library_has_replaced_is_called(monkeypatch: pytest.MonkeyPatch) 
         called.append("a function put there")
 
     async def main() -> None:
-        receiver_of(asyncio.StreamReaderProtocol(Reader()))(b"x")
+        theirs = Reader()
+        receiver_of(asyncio.StreamReaderProtocol(theirs))(b"x")
         assert called.pop() == "a reader of its own kind"
         reader = asyncio.StreamReader()
         receiver_of(Protocol(reader))(b"x")

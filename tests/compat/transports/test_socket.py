@@ -482,8 +482,8 @@ def test_a_list_of_any_length_and_of_views_of_any_kind_is_written() -> None:
         async with pair() as (served, client):
             pieces: list[Any] = [b"", bytearray(b"a"), memoryview(b"bcde").cast("H"), memoryview(b"f_g_")[::2], b""]
             client.transport.writelines(pieces)
-            client.transport.writelines(iter([b"%d," % number for number in range(5000)]))
-            expected = b"abcdefg" + b"".join(b"%d," % number for number in range(5000))
+            client.transport.writelines(iter([b"%d," % number for number in range(60_000)]))
+            expected = b"abcdefg" + b"".join(b"%d," % number for number in range(60_000))
             await until(lambda: served.data == expected)
             for refused in (["text"], [5], [None]):
                 with pytest.raises(TypeError, match="bytes-like"):
