@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 else:
     from .locks import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
     from .loop import EventLoop
+    from .loop.server import Server
     from .queues import LifoQueue, PriorityQueue, Queue, QueueShutDown
     from .streams import (
         StreamReader,
@@ -73,6 +74,7 @@ _OURS = {
     "QueueShutDown",
     "Runner",
     "Semaphore",
+    "Server",
     "StreamReader",
     "StreamReaderProtocol",
     "StreamWriter",

@@ -13,7 +13,7 @@ from asyncio import format_helpers
 from collections.abc import Callable
 from contextvars import Context
 from reprlib import recursive_repr
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from .cancellation import abort_await
 from .promise import CANCELLED, FINISHED, PENDING, Promise
@@ -43,6 +43,9 @@ class Future(Promise):
         "_state",
         "runner",
     )
+
+    # What it becomes when it fails, to report an error that nobody asks for.
+    when_failed: ClassVar[type[Future] | None] = None
 
     # flat: once for every future
     def __init__(self, runner: Runner) -> None:
@@ -101,8 +104,8 @@ class Future(Promise):
         self._log_traceback = True
         self._schedule_callbacks()
         # From now on this object looks at its end whether anybody has asked for the error: see compat/task.py.
-        if type(self) is Future:
-            _set_type(self, UnretrievedFuture)
+        if self.when_failed is not None:
+            _set_type(self, self.when_failed)
             unretrieved = self._loop._unretrieved
             if unretrieved is not None:
                 unretrieved.add(self)
@@ -141,8 +144,13 @@ class UnretrievedFuture(Future):
 
     __slots__ = ()
 
+    when_failed = None
+
     def __del__(self) -> None:
         self.report_unretrieved("Future")
+
+
+Future.when_failed = UnretrievedFuture
 
 
 _set_type: Final[Callable[[object, type], None]] = object.__dict__["__class__"].__set__

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
+import warnings
 from asyncio import events
 from selectors import BaseSelector
 from typing import TYPE_CHECKING, Any
@@ -74,3 +76,28 @@ def install() -> None:
         for name in ("SelectorEventLoop", "EventLoop"):
             if hasattr(module, name):
                 vars(module)[name] = SelectorEventLoop
+
+
+def get_event_loop() -> asyncio.AbstractEventLoop:
+    """Return the running loop, or else the one set for this thread; in the main thread one of ours is made, as asyncio does.
+
+    Making one warns, from Python 3.12 on, and is an error from 3.14 on.
+    Source: asyncio's documentation, `asyncio.get_event_loop`.
+    """
+    running = asyncio._get_running_loop()
+    if running is not None:
+        return running
+    if sys.version_info < (3, 14):
+        policy: Any = asyncio.get_event_loop_policy()
+        # asyncio's own would make asyncio's own.
+        local = policy._local if type(policy) is asyncio.DefaultEventLoopPolicy else None
+        if (
+            local is not None
+            and local._loop is None
+            and not local._set_called
+            and threading.current_thread() is threading.main_thread()
+        ):
+            if sys.version_info >= (3, 12):
+                warnings.warn("There is no current event loop", DeprecationWarning, stacklevel=2)
+            policy.set_event_loop(new_event_loop())
+    return asyncio.get_event_loop()

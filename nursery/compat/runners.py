@@ -96,13 +96,7 @@ class Runner(asyncio.Runner):  # type: ignore[misc]  # final for typeshed alone:
             message = f"a coroutine was expected, got {given!r}: call the async function, and pass what it returns"
             # As the asyncio of the same version.
             raise TypeError(message) if sys.version_info >= (3, 14) else ValueError(message)
-        if asyncio._get_running_loop() is not None:
-            raise RuntimeError("Runner.run() cannot be called from a running event loop: await the coroutine instead")
-        if current.runner is not None:
-            raise RuntimeError(
-                "Runner.run() cannot be called from inside a native run: await the coroutine there, in "
-                "'async with compat.open_loop():'"
-            )
+        _check_outside("Runner.run()")
         loop = self._begin()
         if not coroutines.iscoroutine(given):
             given = _await(given)
@@ -257,10 +251,20 @@ def run(
 
     Source: asyncio's documentation, `asyncio.run`.
     """
-    if asyncio._get_running_loop() is not None:
-        raise RuntimeError("asyncio.run() cannot be called from a running event loop: await the coroutine instead")
+    _check_outside("asyncio.run()")
     with Runner(debug=debug, loop_factory=loop_factory, strict=strict) as runner:
         return runner.run(main)
+
+
+def _check_outside(what: str) -> None:
+    """Raise RuntimeError inside a loop or a native run."""
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError(f"{what} cannot be called from a running event loop: await the coroutine instead")
+    if current.runner is not None:
+        raise RuntimeError(
+            f"{what} cannot be called from inside a native run: await the coroutine there, in "
+            "'async with compat.open_loop():'"
+        )
 
 
 async def _await(awaitable: Awaitable[T]) -> T:
@@ -273,9 +277,13 @@ def _nothing() -> None:
 
 def _cancel_all_tasks(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel the tasks that are left, wait for them, and report those that failed meanwhile."""
-    left = asyncio.all_tasks(loop)
+    left = list(asyncio.all_tasks(loop))
     if not left:
         return
+    if isinstance(loop, EventLoop):
+        # In the order of their birth: asyncio's own set has none.
+        births = {id(task): number for number, task in enumerate(loop.root_group._children)}
+        left.sort(key=lambda task: births.get(id(task), len(births)))
     for task in left:
         task.cancel()
     loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))

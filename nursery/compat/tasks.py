@@ -23,6 +23,7 @@ from asyncio.tasks import (
     _unregister_task,
     all_tasks,
 )
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -32,9 +33,10 @@ from .coroutines import iscoroutine
 from .eager import start_eagerly
 from .future import Future
 from .loop import EventLoop
-from .promise import FINISHED, PENDING, Promise
+from .policy import get_event_loop
+from .promise import CANCELLED, FINISHED, PENDING, Promise
 from .task import Task as OwnTask
-from .waiting import SLEEPERS, running_loop
+from .waiting import SLEEPERS, Lot, running_loop
 
 T = TypeVar("T")
 
@@ -125,8 +127,13 @@ def ensure_future(
             )
         coro_or_future = _await(coro_or_future)
     if loop is None:
-        loop = asyncio._get_running_loop() or asyncio.get_event_loop()
-    return loop.create_task(coro_or_future)
+        loop = get_event_loop()
+    try:
+        return loop.create_task(coro_or_future)
+    except RuntimeError:
+        # The loop is closed: nobody can await it any more.
+        coro_or_future.close()
+        raise
 
 
 async def _await(awaitable: Awaitable[T]) -> T:
@@ -219,13 +226,15 @@ def _set_unless_done(future: Future) -> None:
 class Gathering(Future):
     """What `gather` returns: cancelling it cancels what it gathers."""
 
-    __slots__ = ("_cancel_requested", "_children", "_left", "_return_exceptions", "_told")
+    __slots__ = ("_cancel_requested", "_children", "_left", "_plain", "_return_exceptions")
 
     _children: list[Any]
-    # What has not ended; None until all of it is known.
+    # What has not ended; negative until all of it is known.
     _left: int
     _return_exceptions: bool
     _cancel_requested: bool
+    # Whether each one was a task of ours and returned a value.
+    _plain: bool
 
     def cancel(self, msg: object = None) -> bool:
         """Cancel everything that is gathered; return False if all of it has ended."""
@@ -244,10 +253,11 @@ class Gathering(Future):
     def ended(self, child: Any) -> None:
         """Take note of the end of one; called by it."""
         left = self._left = self._left - 1
-        if isinstance(child, Promise) and child._state is FINISHED and child._failure is None:
+        if type(child) is OwnTask and child._state is FINISHED and child._failure is None:
             if left == 0 and self._state is PENDING:
                 self._finish(child)
             return
+        self._plain = False
         if self._state is not PENDING:
             if not child.cancelled():
                 # Somebody has asked for it: it is not reported.
@@ -267,19 +277,34 @@ class Gathering(Future):
     def _finish(self, last: Any) -> None:
         if self._cancel_requested:
             # The message is the last one's, as in asyncio.
-            self.set_exception(last._make_cancelled_error() if last.cancelled() else asyncio.CancelledError())
+            self.set_exception(last._make_cancelled_error())
+            return
+        if self._plain:
+            self.set_result([child._result for child in self._children])
             return
         results: list[Any] = []
         for child in self._children:
-            if isinstance(child, Promise) and child._state is FINISHED and child._failure is None:
-                results.append(child._result)
-            elif child.cancelled():
+            if child.cancelled():
                 message = getattr(child, "_cancel_message", None)
                 results.append(asyncio.CancelledError("" if message is None else message))
             else:
                 error = child.exception()
                 results.append(child.result() if error is None else error)
         self.set_result(results)
+
+
+class UnretrievedGathering(Gathering):
+    """What a failed one becomes, so that an error nobody asked for is reported (see compat/task.py)."""
+
+    __slots__ = ()
+
+    when_failed = None
+
+    def __del__(self) -> None:
+        self.report_unretrieved("Gathering")
+
+
+Gathering.when_failed = UnretrievedGathering
 
 
 if TYPE_CHECKING:
@@ -294,84 +319,96 @@ else:
 
         Cancelling the future cancels all that it gathers, and it ends when they have.  The tasks belong to the root
         group.
+        Raises TypeError for what cannot be awaited, ValueError for futures of different loops.
         Source: asyncio's documentation, `asyncio.gather`.
         """
+        loop = asyncio._get_running_loop()
         if not coros_or_futures:
-            loop = asyncio._get_running_loop() or asyncio.get_event_loop()
-            nothing = loop.create_future()
+            nothing = (loop or get_event_loop()).create_future()
             nothing.set_result([])
             return nothing
-        loop = asyncio._get_running_loop()
         if type(loop) is not EventLoop:
-            if loop is not None and not isinstance(loop, EventLoop):
+            if loop is None:
+                first = coros_or_futures[0]
+                loop = futures._get_loop(first) if futures.isfuture(first) else get_event_loop()
+            elif not isinstance(loop, EventLoop):
                 return asyncio.gather(*coros_or_futures, return_exceptions=return_exceptions)
-            loop = None
-        outer: Any = None
-        children: list[Any] = []
-        done: list[Any] = []
-        count = 0
-        seen: dict[Any, Any] = {}
-        plain = loop is not None and loop._task_factory is None
-        for given in coros_or_futures:
-            if plain and type(given) is types.CoroutineType and given not in seen:
-                child = loop.start_task(given, None, None)
-                child._log_destroy_pending = False
-                if outer is None:
-                    outer = Gathering(loop.runner)
-                child._callbacks = [(outer, None)]
-                count += 1
-                seen[given] = child
-                children.append(child)
-                continue
-            child = seen.get(given)
-            if child is None:
-                child = ensure_future(given, loop=loop)
-                if loop is None:
-                    loop = futures._get_loop(child)
-                    if not isinstance(loop, EventLoop):
-                        raise RuntimeError(f"gather() of nursery.compat needs a loop of its own, {loop!r} is none")
-                if child is not given:
-                    # Nobody else can see it: what it says at its destruction would come as a surprise.
-                    child._log_destroy_pending = False
-                if outer is None:
-                    outer = Gathering(loop.runner)
-                count += 1
-                seen[given] = child
-                if child.done():
-                    done.append(child)
-                elif isinstance(child, Promise):
-                    child.tell(outer)
-                else:
-                    child.add_done_callback(outer.ended)
-            children.append(child)
-        outer._children = children
-        outer._left = count
+            if not isinstance(loop, EventLoop):
+                raise RuntimeError(f"gather() of nursery.compat needs a loop of its own, {loop!r} is none")
+        runner = loop.runner
+        start = loop.start_task if loop._task_factory is None else loop.create_task
+        outer = Gathering(runner)
+        outer._children = children = []
         outer._return_exceptions = return_exceptions
         outer._cancel_requested = False
+        outer._plain = True
+        # Far from zero: nothing is complete before all of it is known.
+        outer._left = -1
+        told = (outer, None)
+        count = 0
+        done = []
+        seen = {}
+        try:
+            for given in coros_or_futures:
+                child = seen.get(given)
+                if child is None:
+                    if type(given) is types.CoroutineType:
+                        child = start(given)
+                    else:
+                        child = ensure_future(given, loop=loop)
+                    seen[given] = child
+                    count += 1
+                    if child is not given:
+                        # Nobody else can see it: what it says at its destruction would come as a surprise.
+                        child._log_destroy_pending = False
+                    if type(child) is OwnTask and child._callbacks is None and child._state is PENDING:
+                        child._callbacks = [told]
+                    elif child.done():
+                        done.append(child)
+                    elif isinstance(child, Promise):
+                        child.tell(outer)
+                    else:
+                        child.add_done_callback(outer.ended)
+                children.append(child)
+        except BaseException:
+            # What was started goes on, and tells nobody.
+            outer._state = CANCELLED
+            raise
+        outer._left += count + 1
         for child in done:
             outer.ended(child)
         return outer
 
 
-class _Watch:
-    """Counts the ends of futures, for `wait`; tells its waiter when enough have ended."""
+class _Watch(Lot):
+    """Where `wait` waits: told of ends, and of the time, it wakes its waiter when that is enough."""
 
-    __slots__ = ("_left", "_return_when", "waiter")
+    __slots__ = ("_left", "_or_failure", "when")
 
-    def __init__(self, waiter: Future, count: int, return_when: str) -> None:
-        self.waiter = waiter
+    def __init__(self, count: int, or_failure: bool) -> None:
+        self.waiters = {}
+        # So many have to end; or one has to fail.
         self._left = count
-        self._return_when = return_when
+        self._or_failure = or_failure
+        # While it stands in the deadlines.
+        self.when: float | None = None
 
+    # flat: once for every future
     def ended(self, future: Any) -> None:
         """Take note of one end."""
-        self._left -= 1
-        if (
-            self._left <= 0
-            or self._return_when == FIRST_COMPLETED
-            or (self._return_when == FIRST_EXCEPTION and not future.cancelled() and future.exception() is not None)
-        ):
-            _set_unless_done(self.waiter)
+        left = self._left = self._left - 1
+        if left == 0 or (self._or_failure and not future.cancelled() and future.exception() is not None):
+            self.wake_all()
+
+    @property
+    def enough(self) -> bool:
+        """Whether as many have ended as had to."""
+        return self._left <= 0
+
+    def expire(self) -> None:
+        """Wake the waiter, because the time is over; called by the deadlines, which have dropped it already."""
+        self.when = None
+        self.wake_all()
 
 
 def _tell(future: Any, watch: Any) -> None:
@@ -385,6 +422,16 @@ def _untell(future: Any, watch: Any) -> None:
     future.remove_done_callback(watch if isinstance(future, Promise) else watch.ended)
 
 
+def _check_future(future: Any, loop: EventLoop) -> None:
+    """Raise TypeError for what is no future, ValueError for one of another loop."""
+    if iscoroutine(future):
+        raise TypeError("Passing coroutines is forbidden, use tasks explicitly.")
+    if not futures.isfuture(future):
+        raise TypeError(f"wait() takes tasks and futures, not {future!r}")
+    if futures._get_loop(future) is not loop:
+        raise ValueError(f"The future belongs to a different loop than the running one: {future!r}")
+
+
 if TYPE_CHECKING:
     from asyncio import wait as wait
 else:
@@ -396,43 +443,63 @@ else:
         FIRST_COMPLETED, FIRST_EXCEPTION or ALL_COMPLETED.
 
         A cancel point; cancelling it cancels none of the futures.
-        Raises TypeError for a single future or coroutines, ValueError for an empty set or an unknown `return_when`.
+        Raises TypeError for a single future or coroutines, ValueError for an empty set, for futures of another loop or
+        an unknown `return_when`.
         Source: asyncio's documentation, `asyncio.wait`.
         """
         if futures.isfuture(fs) or iscoroutine(fs):
             raise TypeError(f"expect a list of futures, not {type(fs).__name__}")
+        fs = set(fs)
         if not fs:
             raise ValueError("Set of Tasks/Futures is empty.")
         if return_when not in (FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED):
             raise ValueError(f"Invalid return_when value: {return_when}")
-        fs = set(fs)
-        if any(iscoroutine(f) for f in fs):
-            raise TypeError("Passing coroutines is forbidden, use tasks explicitly.")
         loop = running_loop()
-        pending = [future for future in fs if not future.done()]
-        enough = not pending or (
-            len(pending) < len(fs)
-            and (
-                return_when == FIRST_COMPLETED
-                or (
-                    return_when == FIRST_EXCEPTION
-                    and any(f.done() and not f.cancelled() and f.exception() is not None for f in fs)
-                )
-            )
-        )
-        if not enough:
-            waiter = Future(loop.runner)
-            watch = _Watch(waiter, len(pending), return_when)
+        runner = loop.runner
+        pending = []
+        for future in fs:
+            if type(future) is OwnTask and future.runner is runner:
+                if future._state is PENDING:
+                    pending.append(future)
+            else:
+                _check_future(future, loop)
+                if not future.done():
+                    pending.append(future)
+        if (
+            not pending
+            or (return_when == FIRST_COMPLETED and len(pending) < len(fs))
+            or (return_when == FIRST_EXCEPTION and any(f.done() and not f.cancelled() and f.exception() for f in fs))
+        ):
+            # Nothing to wait for; but whoever asks again and again has to let others run.
+            await _turn()
+        else:
+            watch = _Watch(1 if return_when == FIRST_COMPLETED else len(pending), return_when == FIRST_EXCEPTION)
+            told = (watch, None)
             for future in pending:
-                _tell(future, watch)
-            timer = None if timeout is None else loop.call_later(timeout, _set_unless_done, waiter)
+                if type(future) is OwnTask:
+                    if future._callbacks is None:
+                        future._callbacks = [told]
+                    else:
+                        future._callbacks.append(told)
+                else:
+                    _tell(future, watch)
+            if timeout is not None:
+                watch.when = runner.now() + timeout
+                runner.deadlines.add(watch, watch.when)
             try:
-                await waiter
+                await watch.wait()
+                if timeout is not None and watch.when is None:
+                    # What the same moment has woken may end first.
+                    await _turn()
             finally:
-                if timer is not None:
-                    timer.cancel()
-                for future in pending:
-                    _untell(future, watch)
+                if watch.when is not None:
+                    runner.deadlines.remove(watch, watch.when)
+                if not watch.enough or return_when == FIRST_COMPLETED:
+                    for future in pending:
+                        if not future.done():
+                            _untell(future, watch)
+            if watch.enough and return_when != FIRST_COMPLETED:
+                return fs, set()
         done = {future for future in fs if future.done()}
         return done, fs - done
 
@@ -442,6 +509,7 @@ async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:
 
     When the time is over, the awaitable is cancelled and waited for, and TimeoutError is raised.  A `timeout` that is
     not positive does not start a coroutine at all.  A cancel point.
+    Raises TypeError for what cannot be awaited.
     Source: asyncio's documentation, `asyncio.wait_for`.
     """
     if timeout is not None and timeout <= 0:
@@ -453,19 +521,28 @@ async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:
             return future.result()  # type: ignore[no-any-return]  # it is fut's
         except asyncio.CancelledError as exc:
             raise TimeoutError from exc
-    if not futures.isfuture(fut) and not iscoroutine(fut) and not inspect.isawaitable(fut):
+    if type(fut) is not types.CoroutineType and not inspect.isawaitable(fut):
         raise TypeError(f"An asyncio.Future, a coroutine or an awaitable is required, got {fut!r}")
-    async with timeouts.timeout(timeout):
-        return await fut
+    # `async with timeout()`, without its two coroutines.
+    limit = timeouts.timeout(timeout)
+    limit.begin()
+    try:
+        result = await fut
+    except BaseException as exc:
+        limit.end(exc)
+        raise
+    limit.end(None)
+    return result
 
 
 async def _cancel_and_wait(future: asyncio.Future[Any]) -> None:
-    waiter = Future(running_loop().runner)
-    watch = _Watch(waiter, 1, ALL_COMPLETED)
+    watch = _Watch(1, False)
+    _check_future(future, running_loop())
     _tell(future, watch)
     try:
         future.cancel()
-        await waiter
+        # A future ends at once.
+        await (_turn() if watch.enough else watch.wait())
     finally:
         _untell(future, watch)
 
@@ -474,46 +551,54 @@ class _AsCompleted(Iterator[Any], AsyncIterator[Any]):
     """What `as_completed` returns: an iterator over awaitables, an async iterator over the futures themselves."""
 
     def __init__(self, fs: Iterable[Any], timeout: float | None) -> None:
-        self._ended: list[Any] = []
-        self._taken = 0
+        self._ended: deque[Any] = deque()
         # Everybody who waits for the next one.
-        self._waiters: list[Future] = []
+        self._lot = Lot()
         self._over = False
-        loop: Any = asyncio._get_running_loop() or asyncio.get_event_loop()
+        loop: Any = get_event_loop()
         if not isinstance(loop, EventLoop):
             raise RuntimeError(f"as_completed() of nursery.compat needs a loop of its own, {loop!r} is none")
-        self._runner = loop.runner
-        pending = {ensure_future(future, loop=loop) for future in set(fs)}
-        self._left = len(pending)
-        self._pending = {future for future in pending if not future.done()}
-        self._ended.extend(future for future in pending if future.done())
-        for future in self._pending:
-            _tell(future, self)
-        self._timer = None
+        self._deadlines = loop.runner.deadlines
+        told = {ensure_future(future, loop=loop) for future in set(fs)}
+        self._left = len(told)
+        self._pending: set[Any] = set()
+        for future in told:
+            if future.done():
+                self._ended.append(future)
+            else:
+                self._pending.add(future)
+                _tell(future, self)
+        # While it stands in the deadlines.
+        self._when: float | None = None
         if timeout is not None and self._pending:
-            self._timer = loop.call_later(timeout, self._time_is_over)
+            self._when = loop.time() + timeout
+            self._deadlines.add(self, self._when)
 
+    # flat: once for every future
     def ended(self, future: Any) -> None:
         """Take note of one end."""
         if self._over:
             return
         self._pending.discard(future)
         self._ended.append(future)
-        if not self._pending and self._timer is not None:
-            self._timer.cancel()
-        self._wake()
+        if self._when is not None and not self._pending:
+            self._deadlines.remove(self, self._when)
+            self._when = None
+        if self._lot.waiters:
+            self._lot.wake_one()
 
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            _set_unless_done(waiter)
+    def _pass_on(self) -> None:
+        if self._ended or self._over:
+            self._lot.wake_one()
 
-    def _time_is_over(self) -> None:
+    def expire(self) -> None:
+        """Let who waits, now or later, learn that the time is over; called by the deadlines."""
+        self._when = None
         self._over = True
         for future in self._pending:
             _untell(future, self)
         self._pending.clear()
-        self._wake()
+        self._lot.wake_all()
 
     def __aiter__(self) -> _AsCompleted:
         return self
@@ -525,7 +610,9 @@ class _AsCompleted(Iterator[Any], AsyncIterator[Any]):
         if not self._left:
             raise StopAsyncIteration
         self._left -= 1
-        return await self._next_future()
+        if not self._ended:
+            await self._wait()
+        return self._ended.popleft()
 
     def __next__(self) -> Coroutine[Any, Any, Any]:
         if not self._left:
@@ -533,18 +620,25 @@ class _AsCompleted(Iterator[Any], AsyncIterator[Any]):
         self._left -= 1
         return self._next_result()
 
-    async def _next_future(self) -> Any:
-        while self._taken == len(self._ended):
-            if self._over:
-                raise TimeoutError
-            waiter = Future(self._runner)
-            self._waiters.append(waiter)
-            await waiter
-        self._taken += 1
-        return self._ended[self._taken - 1]
-
+    # flat: once for every future
     async def _next_result(self) -> Any:
-        return (await self._next_future()).result()
+        if not self._ended:
+            await self._wait()
+        return self._ended.popleft().result()
+
+    async def _wait(self) -> None:
+        try:
+            while not self._ended:
+                if self._over:
+                    break
+                await self._lot.wait(self._pass_on)
+            else:
+                return
+        except BaseException:
+            # Whoever is interrupted may ask again.
+            self._left += 1
+            raise
+        raise TimeoutError
 
 
 if TYPE_CHECKING:
@@ -559,7 +653,7 @@ else:
 
         A plain `for` yields coroutines, each of which gives the next result; `async for` yields the futures
         themselves, those given or the tasks made for coroutines.
-        Raises TypeError for a single future or coroutine.
+        Raises TypeError for a single future or coroutine, ValueError for futures of another loop.
         Source: asyncio's documentation, `asyncio.as_completed`.
         """
         if futures.isfuture(fs) or iscoroutine(fs):
@@ -567,30 +661,47 @@ else:
         return _AsCompleted(fs, timeout)
 
 
-class _Shield:
-    """Passes the end of the inner future on, unless the outer one has ended before."""
+class Shielding(Future):
+    """What `shield` returns: ends as the inner future does, unless it was cancelled before."""
 
-    __slots__ = ("outer",)
+    __slots__ = ("_inner",)
 
-    def __init__(self, outer: Any) -> None:
-        self.outer = outer
+    _inner: Any
 
     def ended(self, inner: Any) -> None:
-        """Take note of the end."""
-        outer = self.outer
-        if outer.done():
-            if not inner.cancelled():
-                # Both at once; somebody has asked for it: it is not reported.
-                inner.exception()
+        """Take note of the end of the inner future."""
+        if self._state is not PENDING:
             return
         if inner.cancelled():
-            outer.cancel(getattr(inner, "_cancel_message", None))
+            Future.cancel(self, getattr(inner, "_cancel_message", None))
             return
         error = inner.exception()
         if error is not None:
-            outer.set_exception(error)
+            self.set_exception(error)
         else:
-            outer.set_result(inner.result())
+            self.set_result(inner.result())
+
+    def cancel(self, msg: object = None) -> bool:
+        """End as cancelled, and leave the inner future alone; return False if it has ended already."""
+        if not Future.cancel(self, msg):
+            return False
+        if not self._inner.done():
+            _untell(self._inner, self)
+        return True
+
+
+class UnretrievedShielding(Shielding):
+    """What a failed one becomes, so that an error nobody asked for is reported (see compat/task.py)."""
+
+    __slots__ = ()
+
+    when_failed = None
+
+    def __del__(self) -> None:
+        self.report_unretrieved("Shielding")
+
+
+Shielding.when_failed = UnretrievedShielding
 
 
 if TYPE_CHECKING:
@@ -601,35 +712,21 @@ else:
         """Return a future that ends as `arg` does, and whose cancellation does not cancel `arg`.
 
         What runs inside is out of reach of the caller's scopes as well: a task of the root group.
+        Raises TypeError for what cannot be awaited.
         Source: asyncio's documentation, `asyncio.shield`.
         """
         inner = ensure_future(arg)
         if inner.done():
             return inner
         loop = futures._get_loop(inner)
-        outer = loop.create_future()
-        watch = _Shield(outer)
-        _tell(inner, watch)
-        if isinstance(loop, EventLoop):
-            outer.tell(_Forget(inner, watch))
-        else:
-            outer.add_done_callback(lambda _: None if inner.done() else _untell(inner, watch))
+        if not isinstance(loop, EventLoop):
+            return asyncio.shield(inner)
+        outer = Shielding(loop.runner)
+        if loop._debug:
+            outer.remember_source()
+        outer._inner = inner
+        _tell(inner, outer)
         return outer
-
-
-class _Forget:
-    """Ends a shield's interest in the inner future when the outer one has ended otherwise."""
-
-    __slots__ = ("_inner", "_watch")
-
-    def __init__(self, inner: Any, watch: _Shield) -> None:
-        self._inner = inner
-        self._watch = watch
-
-    def ended(self, outer: Any) -> None:
-        """Take note of the end of the outer future."""
-        if not self._inner.done():
-            _untell(self._inner, self._watch)
 
 
 def __getattr__(name: str) -> object:

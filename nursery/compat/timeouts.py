@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from math import inf, isnan
+from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, final
 
+from ..kernel.current import current
+from ..kernel.errors import Cancelled
+from .task import Task as OwnTask
 from .waiting import running_loop
 
 if TYPE_CHECKING:
@@ -91,44 +94,70 @@ class Timeout:
 
     # flat: once for every timeout
     async def __aenter__(self) -> Timeout:
+        self.begin()
+        return self
+
+    # flat: once for every timeout
+    def begin(self) -> None:
+        """Enter the block: what `async with` does, for callers that have no need of it."""
         if self._state is not CREATED:
             raise RuntimeError("Timeout has already been entered")
-        runner = running_loop().runner
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("Timeout should be used inside a task")
+        runner = current.runner
+        task: Any = None if runner is None else runner.current
+        if runner is not None and type(task) is OwnTask:
+            self._cancelling = task._num_cancels
+        else:
+            runner = running_loop().runner
+            task = asyncio.current_task()
+            if task is None:
+                raise RuntimeError("Timeout should be used inside a task")
+            self._cancelling = task.cancelling()
         self._state = ENTERED
         self._runner = runner
         self._task = task
-        self._cancelling = task.cancelling()
         when = self._when
-        if when is not None:
-            self._set_deadline(when)
-        return self
+        if when is not None and when != inf:
+            self._timed = True
+            runner.deadlines.add(self, when)
 
     # flat: once for every timeout
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> bool | None:
-        if self._timed:
-            self._drop_deadline()
         if self._state is ENTERED:
+            if self._timed:
+                self._timed = False
+                self._runner.deadlines.remove(self, self._when)  # type: ignore[arg-type]  # timed: it has one
             self._state = EXITED
             self._task = None
-            return None
+        else:
+            self.end(exc_val)
+        return None
+
+    # flat: once for every timeout
+    def end(self, exc_val: BaseException | None) -> None:
+        """Leave the block with this error, or None; TimeoutError if it is the timeout's."""
+        if self._state is ENTERED:
+            if self._timed:
+                self._timed = False
+                self._runner.deadlines.remove(self, self._when)  # type: ignore[arg-type]  # timed: it has one
+            self._state = EXITED
+            self._task = None
+            return
         task, self._task = self._task, None
-        assert self._state is EXPIRING, self._state
-        assert task is not None
+        if self._state is not EXPIRING or task is None:
+            raise RuntimeError(f"Timeout is left, but it is {self._state.value}")
         self._state = EXPIRED
         if task.uncancel() <= self._cancelling and exc_val is not None:
-            # Nobody else has asked for a cancellation meanwhile: the one under way is ours.
+            # Nobody else has asked for a cancellation meanwhile: the one under way is ours.  Unless it is a scope's.
             if isinstance(exc_val, asyncio.CancelledError):
-                raise TimeoutError from exc_val
+                if not isinstance(exc_val, Cancelled):
+                    raise TimeoutError from exc_val
+                return
             _insert_timeout_error(exc_val)
             if isinstance(exc_val, ExceptionGroup):
                 for exc in exc_val.exceptions:
                     _insert_timeout_error(exc)
-        return None
 
     def expire(self) -> None:
         """Cancel the block, because its time has come; called by the deadlines, which have dropped it already."""
@@ -174,9 +203,12 @@ def timeout(delay: float | None) -> Timeout:
     """
     if delay is None:
         return Timeout(None)
-    if isnan(delay):
+    if delay != delay:  # noqa: PLR0124  # NaN, and a call less
         raise ValueError("delay must not be NaN, in seconds")
-    return Timeout(running_loop().runner.now() + delay)
+    runner = current.runner
+    if runner is None or runner.dialect is None:
+        runner = running_loop().runner
+    return Timeout(runner.now() + delay)
 
 
 def timeout_at(when: float | None) -> Timeout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,61 @@ def test_an_interrupt_ends_the_process_as_python_does(folder: Path) -> None:
     finished, expected = compat(folder, "program.py", "interrupt"), python(folder, "program.py", "interrupt")
     assert finished.returncode == expected.returncode
     assert finished.stderr.splitlines()[-1] == "KeyboardInterrupt"
+
+
+def test_a_real_interrupt_ends_the_process_as_python_does(folder: Path) -> None:
+    (folder / "sleeps.py").write_text(
+        "import asyncio, os, signal\n"
+        "async def main():\n"
+        "    asyncio.get_running_loop().call_later(0.001, os.kill, os.getpid(), signal.SIGINT)\n"
+        "    try:\n"
+        "        await asyncio.sleep(5)\n"
+        "    finally:\n"
+        "        print('cleaned up')\n"
+        "asyncio.run(main())\n"
+    )
+    for arguments in (["sleeps.py"], ["-m", "sleeps"]):
+        finished = compat(folder, *arguments)
+        assert finished.returncode == -signal.SIGINT
+        assert finished.stdout == "cleaned up\n"
+        assert finished.stderr.splitlines()[-1] == "KeyboardInterrupt"
+
+
+def test_a_program_that_names_the_selector_loop_gets_ours(folder: Path) -> None:
+    (folder / "names.py").write_text(
+        "import asyncio\n"
+        "loop = asyncio.SelectorEventLoop()\n"
+        "print(isinstance(loop, __import__('nursery').compat.EventLoop))\n"
+        "loop.close()\n"
+    )
+    assert compat(folder, "names.py").stdout == "True\n"
+
+
+def test_a_program_reads_its_standard_input(folder: Path) -> None:
+    (folder / "reads.py").write_text("print(input()[::-1])\n")
+    finished = subprocess.run(
+        [sys.executable, "-m", "nursery.compat", "reads.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        input="abc\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.stdout == "cba\n"
+
+
+def test_the_children_of_multiprocessing_find_the_program(folder: Path) -> None:
+    (folder / "spawns.py").write_text(
+        "import multiprocessing\n"
+        "def double(x):\n"
+        "    return 2 * x\n"
+        "if __name__ == '__main__':\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "        print(pool.map(double, [1, 2]))\n"
+    )
+    finished = compat(folder, "spawns.py")
+    assert finished.stdout == "[2, 4]\n", finished.stderr
 
 
 @pytest.mark.parametrize("arguments", [["missing.py"], ["-m", "missing_module"]])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 
 import pytest
 
@@ -55,19 +53,3 @@ def test_runner_takes_another_factory() -> None:
 
     with compat.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         assert not isinstance(runner.run(main()), compat.EventLoop)
-
-
-def test_install_makes_asyncio_run_on_our_loop() -> None:
-    program = (
-        "import asyncio\n"
-        "from nursery import compat\n"
-        "compat.install()\n"
-        "async def main():\n"
-        "    return type(asyncio.get_running_loop())\n"
-        "assert asyncio.run(main()) is compat.EventLoop\n"
-        "loop = asyncio.new_event_loop()\n"
-        "assert type(loop) is compat.EventLoop\n"
-        "loop.close()\n"
-    )
-    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr

@@ -3,7 +3,8 @@
 Invariant: SIGINT's handler, be it Python's own or that of an asyncio.Runner, is called where it may raise: at once if
 the signal hits a user's code, as the next callback of the loop if it hits the kernel or the loop.  Raised in the middle
 of a step of the kernel a KeyboardInterrupt would lose the task that is being stepped, and whoever waits for that one,
-as a Runner does at its end, would wait for ever.  It is never lost: what was kept when the loop stops is called then.
+as a Runner does at its end, would wait for ever (on asyncio's own loop a busy program hangs so after one in three
+second Ctrl-Cs).  It is never lost: what was kept when the loop stops is called then.
 
 The handlers that others have installed are left alone.
 """

@@ -41,7 +41,7 @@ T = TypeVar("T")
 _open_runs: Final[set[Runner]] = set()
 
 # Reports what belonged to a loop that was closed and freed.
-GONE: Final = Errors()
+GONE: Final = Errors()  # type: ignore[abstract]  # only its exception handler is asked
 GONE._closed = GONE._careful = True
 
 READ_SIZE: Final = 256 * 1024

@@ -1,6 +1,6 @@
 """The list of tests that are left out, `exclusions.txt`, each with its reason.
 
-A line is `TEST [CONDITION ...] -- REASON`.  TEST is module.Class.method, in which * stands for anything.  The conditions
+A line is `TEST [CONDITION ...] -- REASON`.  TEST is module.Class.method, where * stands for anything.  The conditions
 are a dialect (`loop`, `facade`), versions of Python (`>=3.12`, `<3.13`), and `never`: such a test is not run at all,
 because it would hang or kill, or because of what it tests nothing is ours.  Every other test on the list is run, and
 has to fail.

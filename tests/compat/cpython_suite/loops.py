@@ -19,7 +19,6 @@ from nursery import compat
 from nursery.compat import runners
 from nursery.compat.future import Future as OurFuture
 from nursery.compat.loop import EventLoop
-from nursery.compat.task import Task
 from nursery.kernel.clock import Clock
 from nursery.kernel.deadlines import Deadlines, Entry
 from nursery.kernel.loop import NOT_IDLE, digest, run_batch
@@ -209,7 +208,9 @@ def exchange_names(module: ModuleType, *, facade: bool) -> None:
     if module.__name__.endswith(".test_base_events"):
         vars(module)["base_events"] = OurNames(base_events, BaseEventLoop=SuiteLoop)
     if facade:
-        vars(compat).update(BaseEventLoop=SuiteLoop, SelectorEventLoop=AnySelectorEventLoop, EventLoop=AnySelectorEventLoop)
+        vars(compat).update(
+            BaseEventLoop=SuiteLoop, SelectorEventLoop=AnySelectorEventLoop, EventLoop=AnySelectorEventLoop
+        )
         # Tests of runners set a policy, and look at the loop that it makes.
         vars(runners)["new_event_loop"] = events.new_event_loop
         for holder in (module, unittest.async_case):

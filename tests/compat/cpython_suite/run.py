@@ -80,7 +80,11 @@ def _run_worker(dialect: Dialect, module: str, report: Path, choice: dict[str, l
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment.pop("PYTHONASYNCIODEBUG", None)
     command = [sys.executable, "-m", f"{__package__}.worker", dialect, module, str(report)]
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as printed:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryFile() as stdin,
+        tempfile.TemporaryFile() as printed,
+    ):
         stdin.write(json.dumps(choice).encode())
         stdin.seek(0)
         # Files, not pipes: a grandchild that lives on would hold a pipe open.

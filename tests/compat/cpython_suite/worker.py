@@ -121,7 +121,7 @@ def is_chosen(test: str, only: list[str], but_not: list[str]) -> bool:
 
 def main(dialect: str, module: str, report: str, *, only: list[str], but_not: list[str]) -> None:
     """Run the tests of `module` that are chosen, and write the report."""
-    from test import support
+    support: Any = importlib.import_module("test.support")
 
     support.use_resources = []
     support.verbose = 0

@@ -22,10 +22,10 @@ def test_handles_are_asyncios(loop_factory: LoopFactory) -> None:
     async def main() -> None:
         loop: Any = asyncio.get_running_loop()
         context = contextvars.copy_context()
-        soon, later = loop.call_soon(int, "7", context=context), loop.call_later(5, int, "8", context=context)
-        assert isinstance(soon, asyncio.Handle)
-        assert not isinstance(soon, asyncio.TimerHandle)
-        assert isinstance(later, asyncio.TimerHandle)
+        soon: Any = loop.call_soon(int, "7", context=context)
+        later: Any = loop.call_later(5, int, "8", context=context)
+        assert [isinstance(handle, asyncio.Handle) for handle in (soon, later)] == [True, True]
+        assert [isinstance(handle, asyncio.TimerHandle) for handle in (soon, later)] == [False, True]
         for handle, argument in ((soon, "7"), (later, "8")):
             assert handle._context is context
             assert handle._loop is loop
@@ -88,14 +88,20 @@ def test_what_a_callback_held_is_free_in_the_same_turn() -> None:
     class Held:
         pass
 
+    def ignore(*args: object) -> None:
+        pass
+
+    def look(watch: weakref.ref[Held], count: int) -> None:
+        gone.append((count, watch() is None))
+
     async def main() -> None:
         loop = asyncio.get_running_loop()
         for count in range(4):
             held = Held()
             watch = weakref.ref(held)
-            loop.call_soon(lambda *args: None, *[held] * count)
+            loop.call_soon(ignore, *[held] * count)
             del held
-            loop.call_soon(lambda watch=watch, count=count: gone.append((count, watch() is None)))
+            loop.call_soon(look, watch, count)
             await asyncio.sleep(0)
 
     gone: list[tuple[int, bool]] = []
@@ -128,16 +134,16 @@ def test_a_closed_loop_refuses_every_call(loop_factory: LoopFactory) -> None:
     loop.close()
     for debug in (False, True):
         loop.set_debug(debug)
-        for call in (
-            lambda: loop.call_soon(int),
-            lambda: loop.call_soon_threadsafe(int),
-            lambda: loop.call_later(1, int),
-            lambda: loop.call_at(1, int),
-            lambda: loop.run_in_executor(None, int),
-            lambda: loop.run_forever(),
+        for method, *args in (
+            ("call_soon", int),
+            ("call_soon_threadsafe", int),
+            ("call_later", 1, int),
+            ("call_at", 1, int),
+            ("run_in_executor", None, int),
+            ("run_forever",),
         ):
             with pytest.raises(RuntimeError, match="Event loop is closed"):
-                call()
+                getattr(loop, str(method))(*args)
         coro = asyncio.sleep(0)
         with pytest.raises(RuntimeError, match="Event loop is closed"):
             loop.create_task(coro)

@@ -103,7 +103,7 @@ def test_debug_mode_refuses_what_is_no_callback(loop_factory: LoopFactory) -> No
         loop: Any = asyncio.get_running_loop()
         coro = nothing()
         for call in (loop.call_soon, loop.call_soon_threadsafe, lambda fn: loop.call_later(1, fn)):
-            with pytest.raises(TypeError, match=r"coroutines cannot be used with call_(soon|soon_threadsafe|later|at)\(\)"):
+            with pytest.raises(TypeError, match=r"coroutines cannot be used with call_\w+\("):
                 call(nothing)
             with pytest.raises(TypeError, match="coroutines cannot be used"):
                 call(coro)

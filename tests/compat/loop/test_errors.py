@@ -93,7 +93,8 @@ def test_the_handler_runs_in_the_context_of_what_failed() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: seen.append((context["message"], var.get())))
-        asyncio.create_task(child())
+        _ = asyncio.create_task(child())
+        del _
         await asyncio.sleep(0.001)
         gc.collect()
         context = contextvars.copy_context()

@@ -18,7 +18,8 @@ from ..two_loops import LoopFactory, on_both, run_on
 def test_the_default_pool_is_made_at_the_first_call_and_libraries_find_it(loop_factory: LoopFactory) -> None:
     async def main() -> None:
         loop: Any = asyncio.get_running_loop()
-        assert loop._default_executor is None
+        before = loop._default_executor
+        assert before is None
         assert await loop.run_in_executor(None, int, "7") == 7
         assert isinstance(loop._default_executor, ThreadPoolExecutor)
         name = await loop.run_in_executor(None, lambda: threading.current_thread().name)

@@ -81,7 +81,7 @@ def test_ctrl_c_wakes_a_sleeping_loop(loop_factory: LoopFactory) -> None:
 
 
 def test_ctrl_c_in_the_kernel_waits_until_no_task_is_half_stepped(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = compat.new_event_loop()
+    loop = compat.EventLoop()
     steps: list[int] = []
     original = type(loop.runner.deadlines).add
     interrupted: list[bool] = []
