@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio as _asyncio
 import importlib as _importlib
 import sys as _sys
-from asyncio import *  # noqa: F403  # every public name, whichever this version of Python has
 from typing import TYPE_CHECKING
 
 from .loop import new_event_loop as new_event_loop
@@ -31,9 +30,20 @@ if TYPE_CHECKING:
 
     from .typed import *  # noqa: F403  # what this version of asyncio has not yet
 else:
+    from .graph import (
+        FrameCallGraphEntry,
+        FutureCallGraph,
+        capture_call_graph,
+        format_call_graph,
+        future_add_to_awaited_by,
+        future_discard_from_awaited_by,
+        print_call_graph,
+    )
     from .locks import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
     from .loop import EventLoop
+    from .loop import EventLoop as BaseEventLoop
     from .loop.server import Server
+    from .policy import SelectorEventLoop, get_event_loop
     from .queues import LifoQueue, PriorityQueue, Queue, QueueShutDown
     from .streams import (
         StreamReader,
@@ -61,18 +71,27 @@ else:
     )
     from .timeouts import Timeout, timeout, timeout_at
 
+    if _sys.version_info < (3, 14):
+        from .policy import EventLoopPolicy as DefaultEventLoopPolicy
+
+from .loop import EventLoop as EventLoop
+
 _OURS = {
     "Barrier",
+    "BaseEventLoop",
     "BoundedSemaphore",
     "Condition",
     "Event",
     "EventLoop",
+    "FrameCallGraphEntry",
+    "FutureCallGraph",
     "LifoQueue",
     "Lock",
     "PriorityQueue",
     "Queue",
     "QueueShutDown",
     "Runner",
+    "SelectorEventLoop",
     "Semaphore",
     "Server",
     "StreamReader",
@@ -81,18 +100,24 @@ _OURS = {
     "TaskGroup",
     "Timeout",
     "as_completed",
+    "capture_call_graph",
     "create_eager_task_factory",
     "create_subprocess_exec",
     "create_subprocess_shell",
     "create_task",
     "eager_task_factory",
     "ensure_future",
+    "format_call_graph",
+    "future_add_to_awaited_by",
+    "future_discard_from_awaited_by",
     "gather",
+    "get_event_loop",
     "install",
     "new_event_loop",
     "open_connection",
     "open_loop",
     "open_unix_connection",
+    "print_call_graph",
     "run",
     "run_coroutine_threadsafe",
     "shield",
@@ -128,7 +153,8 @@ for _name in (
 ):
     _sys.modules[f"{__name__}.{_name}"] = globals()[_name] = _importlib.import_module(f"asyncio.{_name}")
 
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> object:
-    """Find what asyncio has beside its public names, and names that warn."""
-    return getattr(_asyncio, name)
+    def __getattr__(name: str) -> object:
+        """Find what asyncio has beside its public names, and names that warn."""
+        return getattr(_asyncio, name)

@@ -16,6 +16,7 @@ from ..kernel.traps import DETACH, PARK
 from .task import Task, await_future
 
 if TYPE_CHECKING:
+    from ..kernel.nursery import Nursery
     from .loop import EventLoop
 
 T = TypeVar("T")
@@ -35,16 +36,25 @@ def swap_current_task(loop: asyncio.AbstractEventLoop, task: Any) -> Any:
 
 
 def start_eagerly(
-    loop: EventLoop, coro: Coroutine[Any, Any, T], *, name: object = None, context: Context | None = None
+    loop: EventLoop,
+    coro: Coroutine[Any, Any, T],
+    *,
+    name: object = None,
+    context: Context | None = None,
+    nursery: Nursery | None = None,
+    told: object = None,
 ) -> asyncio.Task[T]:
-    """Make a task and run its first step; if the loop does not run, the step comes with the others.
+    """Make a task, in a nursery or the root group, and run its first step; if the loop does not run, that comes later.
 
+    Arguments: told is told of the end, as by `Promise.tell`, from the first step on.
     Raises TypeError for what is no coroutine.
     """
-    made: Any = loop.start_task(coro, name, context)
+    made: Any = loop.start_task(coro, name, context, nursery)
+    task: Task = made
+    if told is not None:
+        task.tell(told)
     if not loop.running_in:
         return made  # type: ignore[no-any-return]  # it says so itself
-    task: Task = made
     runner = loop.runner
     # It was put at the end of the queue just now; nobody has seen it there.
     runner.queue.pop()
@@ -56,6 +66,9 @@ def start_eagerly(
     finally:
         runner.current = maker
         swap_current_task(loop, before)
+    if task.ended:
+        # As in asyncio: the one way to see that there never was more than one step.
+        task.coro = None  # type: ignore[assignment]  # nothing looks at it any more
     return made  # type: ignore[no-any-return]  # it says so itself
 
 

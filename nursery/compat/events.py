@@ -77,15 +77,17 @@ class Handle(asyncio.Handle):
     def run(self, send: object, nothing: None) -> object:
         """Call the function, as no task."""
         self._loop.runner.current = None
-        callback = self._callback
-        if callback is not None:
+        if self._callback is not None:
             assert self._args is not None
             try:
-                self._context.run(callback, *self._args)
+                self._context.run(self._callback, *self._args)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as exc:
-                self.report(exc, callback, self._args)
+                self.report(exc)
+        # If a C task failed in there, the traceback of its error leads to this frame: the handle, and so the task, must
+        # not be found here (tests/compat/test_ctasks.py).
+        del self, send
         return PARK
 
     def _run(self) -> None:
@@ -100,13 +102,13 @@ class Handle(asyncio.Handle):
     ) -> None:
         """Tell the loop's exception handler what the callback raised.
 
-        Arguments: callback and args are what was called; it may have cancelled its own handle, which then has forgotten
-        them.
+        Arguments: callback and args are what was called, if the caller knows them.
         """
         callback = self._callback if callback is None else callback
         args = self._args if args is None else args
         # As asyncio: arguments may be secret, they are shown in debug mode only.
         shown = args if args is not None and self._loop._debug else ()
+        # The callback may have cancelled its own handle, which then has forgotten it.
         source = repr(self) if callback is None else describe_call(callback, shown)
         context: dict[str, Any] = {"message": f"Exception in callback {source}", "exception": exc, "handle": self}
         if self._source_traceback:
@@ -222,6 +224,22 @@ class ReadinessHandle(Handle):
         self.abort = None
 
 
+if TYPE_CHECKING:
+    from asyncio.events import AbstractEventLoop as AbstractEventLoop
+    from asyncio.events import AbstractServer as AbstractServer
+    from asyncio.events import _get_running_loop as _get_running_loop
+    from asyncio.events import _set_running_loop as _set_running_loop
+    from asyncio.events import get_event_loop as get_event_loop
+    from asyncio.events import get_running_loop as get_running_loop
+    from asyncio.events import new_event_loop as new_event_loop
+    from asyncio.events import set_event_loop as set_event_loop
+
+
 def __getattr__(name: str) -> object:
-    """Find what asyncio.events has beside."""
+    """Find what asyncio.events has beside; of what makes a loop, ours."""
+    if name in ("get_event_loop", "new_event_loop"):
+        # Not at the top: the loop stands on this file.
+        from . import policy
+
+        return getattr(policy, name)
     return getattr(stdlib_events, name)

@@ -13,7 +13,7 @@ import asyncio
 import enum
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from .waiting import Lot, running_loop
 
@@ -28,6 +28,7 @@ class _LoopBound:
     _loop: asyncio.AbstractEventLoop | None = None
 
     def _get_loop(self) -> asyncio.AbstractEventLoop:
+        """Check that the running loop is the one, and return it."""
         loop = running_loop()
         if self._loop is None:
             self._loop = loop
@@ -54,8 +55,17 @@ class _ContextManager:
         self.release()
 
 
+FREE: Final = 0
+HELD: Final = 1
+# Somebody was woken to take it, and has not run yet.
+OFFERED: Final = 2
+
+
 class Lock(_ContextManager, _LoopBound):
     """A lock for tasks, handed on in the order of arrival.
+
+    FREE -> HELD -> FREE if nobody waits, OFFERED otherwise -> HELD by whoever was woken.  So nobody waits for a lock
+    that is FREE.
 
     Example::
 
@@ -67,16 +77,27 @@ class Lock(_ContextManager, _LoopBound):
 
     def __init__(self) -> None:
         self._waiters = Lot()
-        self._locked = False
-        # Somebody was woken and has not run yet.
-        self._offered = False
+        self._state = FREE
+
+    def __init_subclass__(cls) -> None:
+        # The flat form below takes the lock without asking `acquire`.
+        if "acquire" in cls.__dict__ and "__aenter__" not in cls.__dict__:
+            cls.__aenter__ = _ContextManager.__aenter__  # type: ignore[method-assign]  # of this subclass
+        super().__init_subclass__()
 
     def __repr__(self) -> str:
-        return _describe(self, "locked" if self._locked else "unlocked", len(self._waiters))
+        return _describe(self, "locked" if self._state == HELD else "unlocked", len(self._waiters))
 
     def locked(self) -> bool:
         """Return whether the lock is held."""
-        return self._locked
+        return self._state == HELD
+
+    # flat: once for every lock taken
+    async def __aenter__(self) -> None:
+        if self._state:
+            await self.acquire()
+        else:
+            self._state = HELD
 
     # flat: once for every lock taken
     async def acquire(self) -> Literal[True]:
@@ -84,27 +105,30 @@ class Lock(_ContextManager, _LoopBound):
 
         A cancel point if it waits; a cancelled call holds nothing.
         """
-        if self._locked or self._offered or self._waiters.waiters:
-            if self._loop is not (running := asyncio._get_running_loop()) or running is None:
+        if self._state:
+            if self._loop is None or self._loop is not asyncio._get_running_loop():
                 self._get_loop()
             await self._waiters.wait(self._decline)
-            self._offered = False
-        self._locked = True
+        self._state = HELD
         return True
 
     def _decline(self) -> None:
-        self._offered = False
-        if not self._locked:
-            self._offered = self._waiters.wake_one()
+        if self._state == OFFERED:
+            self._state = FREE
+            self._offer()
+
+    def _offer(self) -> None:
+        if self._waiters.wake_one():
+            self._state = OFFERED
 
     # flat: once for every lock taken
     def release(self) -> None:
         """Give the lock back, and wake the task that has waited longest; RuntimeError if it is not held."""
-        if not self._locked:
+        if self._state != HELD:
             raise RuntimeError("Lock is not acquired: release() belongs to an acquire() before it")
-        self._locked = False
-        if not self._offered and self._waiters.waiters:
-            self._offered = self._waiters.wake_one()
+        self._state = FREE
+        if self._waiters.waiters:
+            self._offer()
 
 
 class Event(_LoopBound):
@@ -139,7 +163,7 @@ class Event(_LoopBound):
     async def wait(self) -> Literal[True]:
         """Wait until the flag is up.  A cancel point if it waits."""
         if not self._value:
-            if self._loop is not (running := asyncio._get_running_loop()) or running is None:
+            if self._loop is None or self._loop is not asyncio._get_running_loop():
                 self._get_loop()
             await self._waiters.wait()
         return True
@@ -168,31 +192,39 @@ class Condition(_ContextManager, _LoopBound):
         """Give the lock back."""
         self._lock.release()
 
+    # flat: once for every wait
     async def wait(self) -> Literal[True]:
         """Release the lock, wait to be notified, and take the lock again.
 
         A cancel point; also a cancelled call holds the lock again when it raises, and passes the notification on if it
         had one.  Raises RuntimeError if the lock is not held.
         """
-        if not self.locked():
+        lock = self._lock
+        if not lock.locked():
             raise RuntimeError("cannot wait on un-acquired lock: use 'async with condition:' around it")
-        self._get_loop()
-        self.release()
+        if self._loop is None or self._loop is not asyncio._get_running_loop():
+            self._get_loop()
+        lock.release()
         try:
             await self._waiters.wait(self._pass_on)
-        finally:
-            await self._reacquire()
+        except BaseException:
+            await self._retake()
+            raise
+        if type(lock) is Lock and not lock._state:
+            lock._state = HELD
+        else:
+            await self._retake()
         return True
 
     def _pass_on(self) -> None:
         self._waiters.wake_one()
 
-    async def _reacquire(self) -> None:
+    async def _retake(self) -> None:
         """Take the lock whatever happens; an interruption meanwhile is raised afterwards."""
         interruption: BaseException | None = None
         while True:
             try:
-                await self.acquire()
+                await self._lock.acquire()
                 break
             except asyncio.CancelledError as exc:
                 interruption = exc
@@ -230,6 +262,8 @@ class Semaphore(_ContextManager, _LoopBound):
     """A number of permits, handed out in the order of arrival.
 
     Arguments: value is how many there are at first.  Raises ValueError for a negative one.
+
+    While anybody waits, there are no permits, or one was just offered to somebody who has not run yet.
     Source: asyncio's documentation, `asyncio.Semaphore`.
     """
 
@@ -241,13 +275,26 @@ class Semaphore(_ContextManager, _LoopBound):
         # Permits that were given to tasks which have not run yet.
         self._offered = 0
 
+    def __init_subclass__(cls) -> None:
+        # The flat form below takes a permit without asking `acquire`.
+        if "acquire" in cls.__dict__ and "__aenter__" not in cls.__dict__:
+            cls.__aenter__ = _ContextManager.__aenter__  # type: ignore[method-assign]  # of this subclass
+        super().__init_subclass__()
+
     def __repr__(self) -> str:
         state = "locked" if self.locked() else f"unlocked, value:{self._value}"
         return _describe(self, state, len(self._waiters))
 
     def locked(self) -> bool:
         """Return whether `acquire` would have to wait."""
-        return self._value == 0 or bool(self._waiters.waiters) or self._offered > 0
+        return self._value == 0 or self._offered > 0
+
+    # flat: once for every permit
+    async def __aenter__(self) -> None:
+        if self._value > 0 and not self._offered:
+            self._value -= 1
+        else:
+            await self.acquire()
 
     # flat: once for every permit
     async def acquire(self) -> Literal[True]:
@@ -255,15 +302,16 @@ class Semaphore(_ContextManager, _LoopBound):
 
         A cancel point if it waits; a cancelled call holds nothing.
         """
-        if self._value > 0 and not self._waiters.waiters and not self._offered:
+        if self._value > 0 and not self._offered:
             self._value -= 1
             return True
-        if self._loop is not (running := asyncio._get_running_loop()) or running is None:
+        if self._loop is None or self._loop is not asyncio._get_running_loop():
             self._get_loop()
         await self._waiters.wait(self._give_back)
         self._offered -= 1
-        # There may be more, released while this one was on its way.
-        self._offer()
+        if self._value > 0:
+            # There are more, released while this one was on its way.
+            self._offer()
         return True
 
     def _give_back(self) -> None:

@@ -79,7 +79,7 @@ def install() -> None:
 
 
 def get_event_loop() -> asyncio.AbstractEventLoop:
-    """Return the running loop, or else the one set for this thread; in the main thread one of ours is made, as asyncio does.
+    """Return the running loop, or else the one set for this thread; in the main thread one of ours is made if need be.
 
     Making one warns, from Python 3.12 on, and is an error from 3.14 on.
     Source: asyncio's documentation, `asyncio.get_event_loop`.
@@ -88,9 +88,10 @@ def get_event_loop() -> asyncio.AbstractEventLoop:
     if running is not None:
         return running
     if sys.version_info < (3, 14):
-        policy: Any = asyncio.get_event_loop_policy()
+        policy: Any = events.get_event_loop_policy()  # type: ignore[deprecated]  # guarded by the version
         # asyncio's own would make asyncio's own.
-        local = policy._local if type(policy) is asyncio.DefaultEventLoopPolicy else None
+        plain = policy.__class__ is asyncio.DefaultEventLoopPolicy
+        local = policy._local if plain else None
         if (
             local is not None
             and local._loop is None

@@ -12,7 +12,7 @@ import heapq
 import sys
 from collections import deque
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from .locks import _LoopBound
 from .waiting import Lot
@@ -44,6 +44,8 @@ class Queue(_LoopBound, Generic[T]):
 
     Source: asyncio's documentation, `asyncio.Queue`.
     """
+
+    _flat: ClassVar[bool] = True
 
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
@@ -105,6 +107,12 @@ class Queue(_LoopBound, Generic[T]):
         """Return whether there are `maxsize` items."""
         return self._maxsize > 0 and self.qsize() >= self._maxsize
 
+    def __init_subclass__(cls) -> None:
+        # A subclass may say itself what empty and full are; the flat forms below look at the items.
+        if cls.__dict__.keys() & {"empty", "full", "qsize", "get_nowait", "put_nowait"}:
+            cls._flat = False
+        super().__init_subclass__()
+
     # flat: once for every item
     async def put(self, item: T) -> None:
         """Put an item in, waiting for room if the queue is full.
@@ -112,12 +120,19 @@ class Queue(_LoopBound, Generic[T]):
         A cancel point if it waits; if cancelled, the item was not put in.
         Raises QueueShutDown if the queue was shut down.
         """
-        while self.full():
-            if self._is_shutdown:
-                raise QueueShutDown
-            self._get_loop()
-            await self._putters.wait(self._wake_putter)
-        self.put_nowait(item)
+        if not self._flat or self._is_shutdown or 0 < self._maxsize <= len(self._queue):
+            while self.full():
+                if self._is_shutdown:
+                    raise QueueShutDown
+                if self._loop is None or self._loop is not asyncio._get_running_loop():
+                    self._get_loop()
+                await self._putters.wait(self._wake_putter)
+            self.put_nowait(item)
+            return
+        self._put(item)
+        self._unfinished_tasks += 1
+        if self._getters.waiters:
+            self._getters.wake_one()
 
     def _wake_putter(self) -> None:
         if not self.full():
@@ -142,12 +157,18 @@ class Queue(_LoopBound, Generic[T]):
         A cancel point if it waits; if cancelled, nothing was taken.
         Raises QueueShutDown if the queue was shut down and is empty.
         """
-        while self.empty():
-            if self._is_shutdown:
-                raise QueueShutDown
-            self._get_loop()
-            await self._getters.wait(self._wake_getter)
-        return self.get_nowait()
+        if not self._flat or not self._queue:
+            while self.empty():
+                if self._is_shutdown:
+                    raise QueueShutDown
+                if self._loop is None or self._loop is not asyncio._get_running_loop():
+                    self._get_loop()
+                await self._getters.wait(self._wake_getter)
+            return self.get_nowait()
+        item = self._get()
+        if self._putters.waiters:
+            self._putters.wake_one()
+        return item
 
     def _wake_getter(self) -> None:
         if not self.empty():
@@ -176,7 +197,8 @@ class Queue(_LoopBound, Generic[T]):
     async def join(self) -> None:
         """Wait until the work on every item is done.  A cancel point if it waits."""
         if self._unfinished_tasks > 0:
-            self._get_loop()
+            if self._loop is None or self._loop is not asyncio._get_running_loop():
+                self._get_loop()
             await self._joiners.wait()
 
     def shutdown(self, immediate: bool = False) -> None:

@@ -153,6 +153,8 @@ def create_eager_task_factory(custom_task_constructor: Callable[..., Any]) -> Ca
             return start_eagerly(loop, coro, **options) if eager_start else loop.start_task(coro, **options)
         return custom_task_constructor(coro, loop=loop, eager_start=eager_start, **options)
 
+    # Asked by a TaskGroup, which then starts such a task in its own nursery.
+    factory.makes_ours = custom_task_constructor is Task  # type: ignore[attr-defined]  # a mark on the function
     return factory
 
 
@@ -167,6 +169,9 @@ def eager_task_factory(
     Source: asyncio's documentation, `asyncio.eager_task_factory`.
     """
     return _eager_factory(loop, coro, eager_start=eager_start, **options)  # type: ignore[no-any-return]  # it says so
+
+
+eager_task_factory.makes_ours = True  # type: ignore[attr-defined]  # see above
 
 
 def run_coroutine_threadsafe(
@@ -488,8 +493,8 @@ else:
                 runner.deadlines.add(watch, watch.when)
             try:
                 await watch.wait()
-                if timeout is not None and watch.when is None:
-                    # What the same moment has woken may end first.
+                if not watch.enough or return_when != ALL_COMPLETED:
+                    # As in asyncio, what ends one turn later is still among the done.
                     await _turn()
             finally:
                 if watch.when is not None:

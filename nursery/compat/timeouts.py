@@ -203,7 +203,7 @@ def timeout(delay: float | None) -> Timeout:
     """
     if delay is None:
         return Timeout(None)
-    if delay != delay:  # noqa: PLR0124  # NaN, and a call less
+    if delay != delay:  # NaN, asked without a call
         raise ValueError("delay must not be NaN, in seconds")
     runner = current.runner
     if runner is None or runner.dialect is None:

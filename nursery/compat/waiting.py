@@ -103,8 +103,13 @@ class Lot:
 
     def wake_all(self) -> None:
         """Wake every task, in the order of arrival."""
-        while self.wake_one():
-            pass
+        waiters, self.waiters = self.waiters, {}
+        for waiter in waiters:
+            if type(waiter) is Task:
+                waiter.abort = None
+                waiter.runner.queue.append(waiter)
+            elif not waiter.done():
+                waiter.set_result(None)
 
 
 class Sleepers:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -201,6 +202,38 @@ def test_a_cancelled_sock_recv_stops_watching(pair: tuple[socket.socket, socket.
         assert loop.remove_reader(left) is False
         right.send(b"later")
         assert await loop.sock_recv(left, 10) == b"later"
+
+    compat.run(main())
+
+
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_a_socket_that_was_closed_meanwhile_can_still_be_removed(
+    pair: tuple[socket.socket, socket.socket], direction: str
+) -> None:
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        add, remove = getattr(loop, f"add_{direction}"), getattr(loop, f"remove_{direction}")
+        calls: list[int] = []
+        for sock in pair:
+            add(sock, calls.append, 1)
+        left, right = pair
+        left.close()
+        assert remove(left) is True
+        with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+            remove(left)
+        assert remove(right) is True
+        assert remove(right) is False
+
+    compat.run(main())
+
+
+def test_what_is_no_file_is_refused() -> None:
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        with pytest.raises(ValueError, match="Invalid file object"):
+            loop.add_reader(object(), print)
+        with pytest.raises(ValueError, match="Invalid file object"):
+            loop.remove_writer(object())
 
     compat.run(main())
 

@@ -14,6 +14,7 @@ from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import Any, Final, TypeVar, TypeVarTuple
 
+from ...kernel.nursery import Nursery
 from ..cancellation import abort_await
 from ..events import Handle, LaterHandle, SoonHandle, TimerHandle
 from ..future import Future
@@ -210,15 +211,20 @@ class Callbacks(LoopState):
 
     # flat: once for every task
     def start_task(
-        self, coro: Coroutine[Any, Any, T], name: object = None, context: Context | None = None
+        self,
+        coro: Coroutine[Any, Any, T],
+        name: object = None,
+        context: Context | None = None,
+        nursery: Nursery | None = None,
     ) -> asyncio.Task[T]:
-        """Start a task of ours in the run's root group, whatever the task factory."""
+        """Start a task of ours in a nursery, or the run's root group, whatever the task factory."""
         if self._careful:
             self._check_closed()
         if type(coro) is not CoroutineType and not coroutines.iscoroutine(coro):
             raise TypeError(f"a coroutine was expected, got {coro!r}")
         runner = self.runner
-        nursery = self.root_group
+        if nursery is None:
+            nursery = self.root_group
         ours: Any = Task(
             runner,
             coro,

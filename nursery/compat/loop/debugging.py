@@ -98,6 +98,8 @@ def reporting_batch(runner: Runner) -> None:
             logger.warning("Executing %s took %.3f seconds", describe(item), seconds)
         if item is END_OF_BATCH:
             break
+        # The next steps must not find a finished task here.
+        del item
     runner.steps_until_poll = left
 
 

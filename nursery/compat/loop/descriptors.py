@@ -21,11 +21,13 @@ Ts = TypeVarTuple("Ts")
 class Watch:
     """What the loop watches on one descriptor: a user's handle for each direction."""
 
-    __slots__ = ("_on_read", "_on_write", "fd", "loop", "reader", "writer")
+    __slots__ = ("_on_read", "_on_write", "fd", "file", "loop", "reader", "writer")
 
     def __init__(self, loop: LoopState, fd: int) -> None:
         self.loop = loop
         self.fd = fd
+        # What was given for the descriptor: once it is closed, nothing else leads here.
+        self.file: int | HasFileno = fd
         self.reader: Handle | None = None
         self.writer: Handle | None = None
         self._on_read = ReadinessHandle(self._readable, loop)
@@ -92,7 +94,9 @@ class Descriptors(LoopState):
         Source: asyncio's documentation, `loop.add_reader`.
         """
         number = self._free_descriptor(fd)
-        return self._watch_reader(number, callback, args)
+        handle = self._watch_reader(number, callback, args)
+        self._watches[number].file = fd
+        return handle
 
     def add_writer(self, fd: int | HasFileno, callback: Callable[[*Ts], object], *args: *Ts) -> asyncio.Handle:  # type: ignore[override]  # typeshed: returns None
         """Call `callback(*args)` whenever `fd` is writable.
@@ -100,15 +104,36 @@ class Descriptors(LoopState):
         Source: asyncio's documentation, `loop.add_writer`.
         """
         number = self._free_descriptor(fd)
-        return self._watch_writer(number, callback, args)
+        handle = self._watch_writer(number, callback, args)
+        self._watches[number].file = fd
+        return handle
 
     def remove_reader(self, fd: int | HasFileno) -> bool:
-        """Stop watching `fd` for reading; return whether it was watched."""
-        return self._unwatch_reader(self._free_descriptor(fd))
+        """Stop watching `fd` for reading; return whether it was watched.
+
+        A socket or file that was closed meanwhile is found too.
+        Source: asyncio's documentation, `loop.remove_reader`.
+        """
+        return self._unwatch_reader(self._watched_descriptor(fd))
 
     def remove_writer(self, fd: int | HasFileno) -> bool:
-        """Stop watching `fd` for writing; return whether it was watched."""
-        return self._unwatch_writer(self._free_descriptor(fd))
+        """Stop watching `fd` for writing; return whether it was watched.
+
+        A socket or file that was closed meanwhile is found too.
+        Source: asyncio's documentation, `loop.remove_writer`.
+        """
+        return self._unwatch_writer(self._watched_descriptor(fd))
+
+    def _watched_descriptor(self, fd: int | HasFileno) -> int:
+        """Return the number of `fd`, which may be closed if it is watched."""
+        try:
+            return self._free_descriptor(fd)
+        except ValueError:
+            if not isinstance(fd, int):
+                for watch in self._watches.values():
+                    if watch.file is fd:
+                        return watch.fd
+            raise
 
     def _free_descriptor(self, fd: int | HasFileno) -> int:
         """Return the number of `fd`, which must not belong to a transport."""

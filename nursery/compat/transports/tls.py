@@ -212,7 +212,7 @@ class SSLTransport(FlowControl, asyncio.Transport):
 
     # asyncio's own names for "start_tls() may be called on it", and "sendfile() has to read and write".
     _start_tls_compatible = True
-    _sendfile_compatible: Any = asyncio.constants._SendfileMode.FALLBACK  # type: ignore[attr-defined]  # not in typeshed
+    _sendfile_compatible: Any = asyncio.constants._SendfileMode.FALLBACK
 
     _extra: dict[str, Any]
 

@@ -19,6 +19,7 @@ from nursery import compat
 from nursery.compat import runners
 from nursery.compat.future import Future as OurFuture
 from nursery.compat.loop import EventLoop
+from nursery.compat.transports.tls import SSLTransport
 from nursery.kernel.clock import Clock
 from nursery.kernel.deadlines import Deadlines, Entry
 from nursery.kernel.loop import NOT_IDLE, digest, run_batch
@@ -201,6 +202,8 @@ def exchange_loops() -> None:
     if not hasattr(events, "get_event_loop_policy") and not hasattr(events, "_get_event_loop_policy"):
         asyncio.new_event_loop = events.new_event_loop = AnySelectorEventLoop
     forward_modules()
+    # A hook for tests in asyncio's own class.
+    SSLTransport._test__append_write_backlog = SSLTransport.write  # type: ignore[attr-defined]  # made here
 
 
 def exchange_names(module: ModuleType, *, facade: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from nursery import compat
-from nursery.compat.transports.socket import RECEIVE, RECEIVE_LARGE, STAY_LARGE
+from nursery.compat.transports.socket import PATIENCE, RECEIVE, RECEIVE_LARGE, SINGLES, STAY_LARGE
 from tests.compat.transports.tls_ends import BufferedRecorder
 from tests.compat.two_loops import run
 
@@ -680,5 +680,176 @@ def test_the_transport_answers_to_the_names_that_libraries_look_for() -> None:
             assert transport.get_extra_info("socket").fileno() == transport._sock_fd
             # Users may put something on it.
             transport.note = "mine"
+
+    run(main())
+
+
+# Gathering
+
+
+class TwoWrites(Recorder):
+    """Answers each request by so many writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces = [b"head ", b"body\n"]
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        for piece in self.pieces:
+            self.transport.write(piece)
+
+
+def count_system_calls(sock: socket.socket) -> Any:
+    """A socket that counts what is sent by it."""
+
+    class Counting:
+        def __init__(self) -> None:
+            self.sends = 0
+
+        def send(self, data: Any) -> int:
+            self.sends += 1
+            return sock.send(data)
+
+        def sendmsg(self, buffers: Any) -> int:
+            self.sends += 1
+            return sock.sendmsg(buffers)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(sock, name)
+
+    return Counting()
+
+
+@contextlib.asynccontextmanager
+async def counted_pair(factory: Callable[[], asyncio.BaseProtocol]) -> AsyncGenerator[tuple[Any, Any, Any], None]:
+    """As `pair`; and what counts the system calls by which the protocol's transport sends."""
+    async with pair(factory) as (subject, other):
+        transport = subject.transport
+        counting = count_system_calls(transport._sock)
+        transport._sock = counting
+        transport._send = counting.send
+        yield subject, other, counting
+
+
+async def ask(server: Any, client: Any, expected: bytes) -> None:
+    """Send a request and wait for the answer."""
+    before = len(client.data)
+    client.transport.write(b"?")
+    await until(lambda: len(client.data) == before + len(expected))
+    assert client.data[before:] == expected
+
+
+def test_the_writes_of_an_answer_are_sent_together_once_there_were_two() -> None:
+    async def main() -> None:
+        async with counted_pair(TwoWrites) as (server, client, counting):
+            for _ in range(10):
+                await ask(server, client, b"head body\n")
+            # The first answer taught it.
+            assert counting.sends == 11
+            server.pieces = [b"one", b"two", b"three"]
+            await ask(server, client, b"onetwothree")
+            assert counting.sends == 12
+
+    run(main())
+
+
+def test_a_protocol_that_writes_once_is_never_delayed() -> None:
+    async def main() -> None:
+        async with counted_pair(TwoWrites) as (server, client, counting):
+            server.pieces = [b"all of it"]
+            for round_ in range(1, 10):
+                await ask(server, client, b"all of it")
+                assert counting.sends == round_
+                assert not server.transport._gathering
+
+    run(main())
+
+
+def test_a_protocol_that_stops_writing_twice_is_not_delayed_any_more() -> None:
+    async def main() -> None:
+        async with counted_pair(TwoWrites) as (server, client, _):
+            await ask(server, client, b"head body\n")
+            assert server.transport._gathering
+            server.pieces = [b"one"]
+            for _ in range(SINGLES):
+                await ask(server, client, b"one")
+            assert not server.transport._gathering
+            server.pieces = [b"head ", b"body\n"]
+            for _ in range(PATIENCE):
+                await ask(server, client, b"head body\n")
+                assert not server.transport._gathering
+            await ask(server, client, b"head body\n")
+            assert server.transport._gathering
+
+    run(main())
+
+
+def test_what_is_gathered_counts_as_buffered_and_pauses_nobody_below_the_mark() -> None:
+    async def main() -> None:
+        async with counted_pair(Recorder) as (writer, reader, counting):
+            transport = writer.transport
+            transport.write(b"first")
+            transport.write(b"second")
+            assert transport.get_write_buffer_size() == 6
+            transport.writelines([b"third", b"fourth"])
+            assert transport.get_write_buffer_size() == 17
+            assert counting.sends == 1
+            await asyncio.sleep(0)
+            assert transport.get_write_buffer_size() == 0
+            assert counting.sends == 2
+            await until(lambda: reader.data == b"firstsecondthirdfourth")
+            # Whoever wants nothing buffered gets nothing gathered.
+            transport.set_write_buffer_limits(0)
+            transport.write(b"x")
+            assert transport.get_write_buffer_size() == 0
+            assert writer.events == ["made"]
+
+    run(main())
+
+
+def test_much_is_not_gathered() -> None:
+    async def main() -> None:
+        async with counted_pair(Recorder) as (writer, reader, counting):
+            transport = writer.transport
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
+            for _ in range(2):
+                transport.write(b"x")
+            assert transport._gathering
+            transport.write(b"y" * RECEIVE)
+            # With what was gathered before it.
+            assert counting.sends == 2
+            assert transport.get_write_buffer_size() == 0
+            transport.writelines([b"z" * 200_000, b"z" * 200_000])
+            assert counting.sends >= 3
+            await until(lambda: reader.data == b"xx" + b"y" * RECEIVE + b"z" * 400_000)
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", ["close", "write_eof", "abort"])
+def test_what_is_gathered_is_sent_before_the_end(end: str) -> None:
+    async def main() -> None:
+        async with counted_pair(Recorder) as (writer, reader, _):
+            writer.transport.write(b"first ")
+            writer.transport.write(b"second ")
+            writer.transport.write(b"third")
+            getattr(writer.transport, end)()
+            await until(lambda: "eof" in reader.events)
+            assert reader.data == b"first second third"
+
+    run(main())
+
+
+def test_a_connection_that_is_lost_with_something_gathered_is_told_once() -> None:
+    async def main() -> None:
+        async with counted_pair(Recorder) as (writer, _, _):
+            writer.transport.write(b"first ")
+            writer.transport.write(b"second ")
+            os.close(writer.transport._sock_fd)
+            exc = await writer.lost
+            assert isinstance(exc, OSError)
+            assert exc.errno == errno.EBADF
+            assert writer.events == ["made", "lost"]
 
     run(main())
