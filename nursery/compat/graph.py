@@ -129,7 +129,9 @@ def _behind(told: Any) -> Iterator[Any]:
 
 def _check(future: object) -> None:
     if not isinstance(future, stdlib_futures.Future):
-        raise TypeError(f"{future!r} object does not appear to be compatible with asyncio.Future: pass a task or a future")
+        raise TypeError(
+            f"{future!r} object does not appear to be compatible with asyncio.Future: pass a task or a future"
+        )
 
 
 def _graph_of(future: Any, limit: int | None, above: frozenset[int] = frozenset()) -> FutureCallGraph:
@@ -169,7 +171,8 @@ def capture_call_graph(
     if future is None:
         if loop is None:
             raise RuntimeError(
-                "capture_call_graph() is called outside of a running event loop and no *future* to introspect was provided"
+                "capture_call_graph() is called outside of a running event loop and no *future* to introspect was "
+                "provided"
             )
         future = current
         if future is None:
@@ -216,9 +219,8 @@ def _lines(graph: FutureCallGraph, indent: str) -> Iterator[str]:
         yield f"{indent}  + Call stack:"
     for entry in graph.call_stack:
         code = entry.frame.f_code
-        yield (
-            f"{indent}  |   File {code.co_filename!r}, line {entry.frame.f_lineno}, in {_kind(code)}{code.co_qualname}()"
-        )
+        place = f"File {code.co_filename!r}, line {entry.frame.f_lineno}"
+        yield f"{indent}  |   {place}, in {_kind(code)}{code.co_qualname}()"
     if graph.awaited_by:
         yield f"{indent}  + Awaited by:"
     for waiter in graph.awaited_by:

@@ -243,7 +243,8 @@ def run(
     """Run a coroutine on a new loop of ours, cancel what it left behind, and return its result.
 
     Arguments: those of `Runner`.
-    Raises what the coroutine raises, KeyboardInterrupt after Ctrl-C, RuntimeError inside a running loop or a native run.
+    Raises what the coroutine raises, KeyboardInterrupt after Ctrl-C, RuntimeError inside a running loop or a native
+    run.
 
     Example::
 

@@ -493,7 +493,7 @@ else:
                 runner.deadlines.add(watch, watch.when)
             try:
                 await watch.wait()
-                if not watch.enough or return_when != ALL_COMPLETED:
+                if (not watch.enough or return_when != ALL_COMPLETED) and not all(f.done() for f in pending):
                     # As in asyncio, what ends one turn later is still among the done.
                     await _turn()
             finally:

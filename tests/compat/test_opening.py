@@ -280,9 +280,9 @@ def test_a_transport_that_the_block_left_open_is_not_called_any_more() -> None:
         theirs.send(b"after")
         await nursery.sleep(0.005)
         theirs.close()
-        with pytest.warns(ResourceWarning, match="unclosed transport"):
-            del transport
-            gc.collect()
+        del transport
+        gc.collect()
 
-    nursery.run(main)
+    with pytest.warns(ResourceWarning, match="unclosed transport"):
+        nursery.run(main)
     assert received == [b"before"]

@@ -152,7 +152,8 @@ def test_the_loop_is_made_at_the_first_need_and_closed_at_the_end() -> None:
 def test_a_loop_of_the_default_factory_is_the_current_one() -> None:
     with compat.Runner() as runner:
         if sys.version_info < (3, 14):
-            assert asyncio.get_event_loop_policy().get_event_loop() is runner.get_loop()
+            policy = asyncio.get_event_loop_policy()  # type: ignore[deprecated]  # as long as there is one
+            assert policy.get_event_loop() is runner.get_loop()
         else:
             assert asyncio.get_event_loop() is runner.get_loop()
 

@@ -406,6 +406,8 @@ def test_drain_waits_until_the_peer_has_taken_enough() -> None:
             while not writer.transport.get_write_buffer_size():
                 writer.write(bytes(HIGH_MARK))
                 written += HIGH_MARK
+                # What several writes have gathered is sent a turn later.
+                await turns(2)
             writer.write(bytes(2 * HIGH_MARK))
             written += 2 * HIGH_MARK
             drains = [asyncio.create_task(writer.drain()) for _ in range(3)]

@@ -131,11 +131,12 @@ class SocketTransport(FlowControl, asyncio.Transport):
                 self._extra["peername"] = sock.getpeername()
             except OSError:
                 self._extra["peername"] = None
-        if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.proto in (0, socket.IPPROTO_TCP):
+        # Of the internet's families; `sock.family` makes a member of an enumeration at each call.
+        if isinstance(self._extra["sockname"], tuple) and sock.proto in (0, socket.IPPROTO_TCP):
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError:
-                # Lost already: reading will tell.
+                # Lost already, and reading will tell; or of another family with such addresses.
                 pass
         self._recv = sock.recv
         self._send = sock.send
