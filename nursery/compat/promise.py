@@ -56,8 +56,12 @@ class Promise:
 
     @property
     def _loop(self) -> LoopState:
-        # Set while the loop runs; else the run keeps a weak reference.
-        return self.runner.dialect or self.runner.locals[LOOP]()  # type: ignore[operator, no-any-return]  # see running.py
+        # Set while the loop runs; else the run keeps a weak reference, until it is closed.
+        loop = self.runner.dialect
+        if loop is None:
+            reference: Any = self.runner.locals.get(LOOP)
+            loop = None if reference is None else reference()
+        return loop  # type: ignore[no-any-return]  # what the loop put there
 
     @property
     def _exception(self) -> BaseException | None:

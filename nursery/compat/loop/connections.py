@@ -19,7 +19,8 @@ from ssl import SSLContext
 from typing import Any, TypeVar
 
 from ..transports.socket import SocketTransport
-from ..transports.tls import SSLTransport, TLSSettings
+from ..transports.tls import SSLTransport
+from ..transports.tls_settings import TLSSettings
 from .server import Server
 from .sockets import Sockets
 

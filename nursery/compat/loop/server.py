@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from ..events import ReadinessHandle
 from ..transports.socket import SocketTransport
-from ..transports.tls import SSLTransport, TLSSettings, Wire
+from ..transports.tls import SSLTransport, Wire
+from ..transports.tls_settings import TLSSettings
 
 if TYPE_CHECKING:
     from ...kernel.io.interest import Interest

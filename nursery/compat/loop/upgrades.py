@@ -11,7 +11,8 @@ import asyncio
 import ssl
 from typing import Any
 
-from ..transports.tls import SSLTransport, TLSSettings
+from ..transports.tls import SSLTransport
+from ..transports.tls_settings import TLSSettings
 from .connections import Connections
 
 

@@ -32,8 +32,7 @@ import warnings
 from asyncio.log import logger
 from collections import deque
 from contextvars import Context, copy_context
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ...tls.engine import DONE, NEED_INPUT, TLSEngine
 from .flow import FlowControl
@@ -45,10 +44,7 @@ if TYPE_CHECKING:
 
     from ..loop.state import LoopState
     from .socket import Data
-
-# Seconds; asyncio's.
-HANDSHAKE_TIMEOUT: Final = 60.0
-SHUTDOWN_TIMEOUT: Final = 30.0
+    from .tls_settings import TLSSettings
 
 # How much is received, delivered or encrypted at a time (bytes).
 RECEIVE: Final = 256 * 1024
@@ -73,54 +69,6 @@ OPEN: Final = State.OPEN
 CLOSING: Final = State.CLOSING
 ENDING: Final = State.ENDING
 LOST: Final = State.LOST
-
-
-@dataclass(frozen=True, slots=True)
-class TLSSettings:
-    """How a connection is to be encrypted: checked once, before anything is opened."""
-
-    context: ssl.SSLContext
-    server_side: bool
-    server_hostname: str | None
-    any_name: bool
-    handshake_timeout: float
-    shutdown_timeout: float
-
-    @classmethod
-    def of(
-        cls,
-        context: object,
-        *,
-        server_side: bool = False,
-        server_hostname: str | None = None,
-        handshake_timeout: float | None = None,
-        shutdown_timeout: float | None = None,
-    ) -> Self:
-        """Check the arguments of a function of the loop; context may be True for a client's default one.
-
-        Raises ValueError, TypeError.
-        """
-        if handshake_timeout is None:
-            handshake_timeout = HANDSHAKE_TIMEOUT
-        elif handshake_timeout <= 0:
-            raise ValueError(f"ssl_handshake_timeout should be a positive number, got {handshake_timeout}")
-        if shutdown_timeout is None:
-            shutdown_timeout = SHUTDOWN_TIMEOUT
-        elif shutdown_timeout <= 0:
-            raise ValueError(f"ssl_shutdown_timeout should be a positive number, got {shutdown_timeout}")
-        # An empty name says that any will do; no name at all may have been forgotten, and the engine objects.
-        any_name = not server_side and server_hostname == ""
-        if isinstance(context, bool):
-            if server_side:
-                raise ValueError("Server side SSL needs a valid SSLContext")
-            context = ssl.create_default_context()
-            if any_name:
-                context.check_hostname = False
-        elif not isinstance(context, ssl.SSLContext):
-            raise TypeError(f"ssl is expected to be an instance of ssl.SSLContext, got {context!r}")
-        if server_side:
-            server_hostname = None
-        return cls(context, server_side, server_hostname, any_name, handshake_timeout, shutdown_timeout)
 
 
 class Wire(asyncio.BufferedProtocol):
