@@ -18,18 +18,23 @@ import importlib as _importlib
 import sys as _sys
 from typing import TYPE_CHECKING
 
-from .loop import new_event_loop as new_event_loop
-from .opening import open_loop as open_loop
-from .policy import install as install
-from .runners import Runner as Runner
-from .runners import run as run
-
 if TYPE_CHECKING:
-    # 3.11's `__all__` forgets it.
-    from asyncio import TaskGroup as TaskGroup
-
-    from .typed import *  # noqa: F403  # what this version of asyncio has not yet
+    from . import coroutines as coroutines
+    from . import events as events
+    from . import futures as futures
+    from . import locks as locks
+    from . import queues as queues
+    from . import runners as runners
+    from . import streams as streams
+    from . import subprocess as subprocess
+    from . import taskgroups as taskgroups
+    from . import tasks as tasks
+    from . import timeouts as timeouts
+    from . import transports as transports
+    from .typed import *  # noqa: F403  # every public name
 else:
+    from asyncio import *  # noqa: F403  # every public name, whichever this version of Python has
+
     from .graph import (
         FrameCallGraphEntry,
         FutureCallGraph,
@@ -40,7 +45,6 @@ else:
         print_call_graph,
     )
     from .locks import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
-    from .loop import EventLoop
     from .loop import EventLoop as BaseEventLoop
     from .loop.server import Server
     from .policy import SelectorEventLoop, get_event_loop
@@ -74,7 +78,13 @@ else:
     if _sys.version_info < (3, 14):
         from .policy import EventLoopPolicy as DefaultEventLoopPolicy
 
+# After asyncio's names, which they replace.
 from .loop import EventLoop as EventLoop
+from .loop import new_event_loop as new_event_loop
+from .opening import open_loop as open_loop
+from .policy import install as install
+from .runners import Runner as Runner
+from .runners import run as run
 
 _OURS = {
     "Barrier",

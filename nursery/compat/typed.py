@@ -124,9 +124,6 @@ if TYPE_CHECKING:
         Task as Task,
     )
     from asyncio import (
-        TaskGroup as TaskGroup,
-    )
-    from asyncio import (
         Timeout as Timeout,
     )
     from asyncio import (
@@ -175,9 +172,6 @@ if TYPE_CHECKING:
     )
     from asyncio import (
         create_subprocess_shell as create_subprocess_shell,
-    )
-    from asyncio import (
-        create_task as create_task,
     )
     from asyncio import (
         current_task as current_task,
@@ -256,9 +250,31 @@ if TYPE_CHECKING:
     from asyncio import (
         wrap_future as wrap_future,
     )
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Generator
     from contextvars import Context
     from typing import Any, TypeVar
+
+    from .graph import (
+        FrameCallGraphEntry as FrameCallGraphEntry,
+    )
+    from .graph import (
+        FutureCallGraph as FutureCallGraph,
+    )
+    from .graph import (
+        capture_call_graph as capture_call_graph,
+    )
+    from .graph import (
+        format_call_graph as format_call_graph,
+    )
+    from .graph import (
+        future_add_to_awaited_by as future_add_to_awaited_by,
+    )
+    from .graph import (
+        future_discard_from_awaited_by as future_discard_from_awaited_by,
+    )
+    from .graph import (
+        print_call_graph as print_call_graph,
+    )
 
     T = TypeVar("T")
     # What typeshed asks of the items of a PriorityQueue has no public name.
@@ -339,3 +355,26 @@ if TYPE_CHECKING:
             name: str | None = None,
             context: Context | None = None,
         ) -> asyncio.Task[T]: ...
+
+    # What 3.14 and 3.15 have added.
+
+    def create_task(
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        eager_start: bool | None = None,
+        **options: Any,
+    ) -> asyncio.Task[T]: ...
+
+    class TaskGroup(asyncio.TaskGroup):
+        def create_task(
+            self,
+            coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+            *,
+            name: str | None = None,
+            context: Context | None = None,
+            **options: Any,
+        ) -> asyncio.Task[T]: ...
+
+        def cancel(self, msg: object = None) -> None: ...

@@ -196,7 +196,8 @@ def test_shutdown_wakes_getters_of_an_empty_queue(spawn: Spawn) -> None:
         getters = [spawn(queue.get()) for _ in range(2)]
         await turns(2)
         queue.shutdown()
-        assert [type(end) for end in await asyncio.gather(*getters, return_exceptions=True)] == [asyncio.QueueShutDown] * 2
+        ends = await asyncio.gather(*getters, return_exceptions=True)
+        assert [type(end) for end in ends] == [asyncio.QueueShutDown] * 2
 
     run(main())
 

@@ -264,7 +264,8 @@ def test_a_timeout_counts_only_its_own_request() -> None:
 
 def test_no_deadline_is_left_behind() -> None:
     async def main() -> None:
-        runner = asyncio.get_running_loop().runner
+        loop: Any = asyncio.get_running_loop()
+        runner = loop.runner
         before = len(runner.deadlines)
         async with asyncio.timeout(10):
             pass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -22,6 +23,9 @@ from .run import Dialect, Outcome, run_module
 EXCLUSIONS = ledger.load()
 
 BROKEN = ("failed", "hung")
+
+# The newest Python for which the list was made.
+NEWEST_LISTED = (3, 13)
 
 
 def exists(module: str) -> bool:
@@ -96,7 +100,7 @@ def complaints(
         yield {
             (dialect, module): pool.submit(complaints_of, dialect, module, in_full=long_form)
             for dialect, module in RUNS
-            if (dialect, module) in selected and exists(module)
+            if (dialect, module) in selected and exists(module) and sys.version_info[:2] <= NEWEST_LISTED
         }
     finally:
         pool.shutdown(cancel_futures=True)
@@ -106,6 +110,8 @@ def complaints(
 def test_the_interpreters_tests_pass_on_our_loop(
     run: tuple[Dialect, str], complaints: dict[tuple[str, str], Future[list[str]]]
 ) -> None:
+    if sys.version_info[:2] > NEWEST_LISTED:
+        pytest.skip("the list of exclusions has not been made for the suite of this Python yet")
     if run not in complaints:
         pytest.skip(f"this interpreter has no test.test_asyncio.{run[1]}")
     found = complaints[run].result()

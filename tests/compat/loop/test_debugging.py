@@ -219,3 +219,20 @@ def test_debug_mode_takes_the_same_turns() -> None:
         return order
 
     assert compat.run(main(), debug=True) == compat.run(main(), debug=False)
+
+
+def test_a_failed_task_made_by_hand_is_freed_in_the_same_turn() -> None:
+    reports: list[str] = []
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: reports.append(context["message"]))
+        task = asyncio.Task(fail())
+        del task
+        await asyncio.sleep(0)
+        assert reports == ["Task exception was never retrieved"]
+
+    compat.run(main(), debug=True)
