@@ -1,49 +1,66 @@
 """Where edge-triggered Task.cancel() meets level-triggered cancel scopes: the one file that knows both rules.
 
 Invariant: whatever interrupts a task is raised in it at a point where its dialect allows that, exactly once for an
-edge, and is never lost: an edge that cannot be raised yet stays in `_must_cancel`, a scope's cancellation stays in
-the scope.  `alert` tells that one of the two is waiting.
+edge, and is never lost: an edge that cannot be raised yet stays in `_must_cancel` or `_inner_edge`, a scope's
+cancellation stays in the scope.  `alert` tells that one of them is waiting.
 
-    =====================  ==========================================  ================================================
-    the task is            Task.cancel() (an edge)                     a scope around it is cancelled (a level)
-    =====================  ==========================================  ================================================
-    not begun              its body never runs                         it begins, its first await is interrupted
-    waiting for a future   the future is cancelled; the await raises   the future is cancelled; the await raises
-                           what the future then raises                 `Cancelled`, once for each cancellation
-    parked in a native     the native wait is aborted and raises       the native wait is aborted and raises
-    wait                   asyncio.CancelledError                      `Cancelled`; so does each later one
-    queued, woken by a     the await raises asyncio.CancelledError;    the result is delivered; the next await is
-    future                 the result is lost, as in asyncio           interrupted
-    queued by sleep(0)     the sleep raises asyncio.CancelledError     the sleep raises `Cancelled`, if not yet told
-    queued in a native     the next cancel point raises                the next cancel point raises `Cancelled`
-    trap                   asyncio.CancelledError
-    running                the same at its next await, whichever       the same at its next await, whichever
-                           dialect that is in                          dialect that is in
-    behind a native        waits until the shield ends                 waits until the shield ends
-    shield of its own
-    =====================  ==========================================  ================================================
+Who interrupts, and where the task stands (tests/compat/test_cancellation_table.py has a test for each cell):
+
+    =================  ======================  ======================  ======================  ========================
+    interrupted by     a native await          a facade await          the body of a nursery   a shield of its own
+    =================  ======================  ======================  ======================  ========================
+    scope cancel       `Cancelled`; so does    `Cancelled`, once;      children and body by    nothing before its end;
+                       each later native       clean-up may wait       `Cancelled`; what is    then as without it
+                       await                                           left is the scope's
+    deadline           the same                the same                the same                the same
+    task.cancel()      CancelledError, once    CancelledError, once    the body by an edge,    nothing before its end;
+                                                                       the children by the     then CancelledError
+                                                                       nursery; comes out bare
+    TaskGroup abort    the same, in each task  the same                the same                the same
+    timeout            the same, and           the same                the same                the same
+                       TimeoutError of it
+    =================  ======================  ======================  ======================  ========================
+
+The last three are edges: each counts in `cancelling()`; a group and a timeout take their request back, the caller of
+`task.cancel()` does not.  An edge that comes from inside a shield, of a timeout or a group within it, is not held back
+by that shield (`SHIELDS`).  `asyncio.shield` ends its caller's wait as any future does; what it shields is a task of
+the root group, which none of this reaches.
+
+When an edge is raised:
+
+    not begun                the body never runs                            (a scope: the first await is interrupted)
+    waiting for a future     the future is cancelled; what it then raises   (a scope: `Cancelled` in its place)
+    parked in a lot          taken out of it
+    parked in a native wait  the wait is aborted
+    queued, woken            at the await; the result is lost, as in asyncio   (a scope: the result comes first)
+    queued by sleep(0)       at the sleep
+    running                  at the next await, in whichever dialect
 
 `Cancelled`, which scopes raise here, is both `nursery.Cancelled` and `asyncio.CancelledError`: the scope absorbs it,
-and library code that catches asyncio's class cleans up.  "Told once" holds for the task, in whichever dialect it was
+and library code that catches asyncio's class cleans up.  "Once" holds for the task, in whichever dialect it was
 told first (`delivered`, kept by the kernel too): after that its asyncio awaits work, so that
 `finally: await connection.close()` does, while native cancel points go on raising until the scope is left.  A scope
-cancelled later interrupts again.
+cancelled later interrupts again, and so does an edge.
 
 An edge goes before a scope: it is aimed at the whole task, from outside all its scopes.  `uncancel()` back to zero
 drops an edge that was not raised yet.  An edge that passes through a native nursery comes out bare, as out of an
 asyncio.TaskGroup; if a child failed meanwhile the group comes out, and the edge is raised at the next await.
+
+A task of asyncio's own class (ctasks.py) makes its exceptions itself: in an asyncio await a scope raises asyncio's own
+CancelledError there, and no shield holds back an edge.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import outcome
 
 from ..kernel import errors, traps
-from ..kernel.scope import CancelScope, cancelled_scope_around, newest_cancellation_around
+from ..kernel.scope import CLOSED, CancelScope, cancelled_scope_around, newest_cancellation_around
 from ..kernel.task import FOREIGN_SLOTS
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import Abort, RaiseCancel, not_abortable
@@ -60,6 +77,12 @@ INSIST: Final = object()
 class Cancelled(errors.Cancelled, asyncio.CancelledError, _kernel=True):
     """What a cancelled scope raises under compat: at home in both dialects."""
 
+
+# The shields around whoever runs, innermost first: what is begun inside one (a timer, a task, a callback) knows by its
+# context where it comes from.
+if TYPE_CHECKING:
+    Shields: TypeAlias = "tuple[CancelScope, Shields] | None"
+SHIELDS: Final[ContextVar[Shields]] = ContextVar("nursery.compat.SHIELDS", default=None)
 
 # The generators of the kernel in which a native wait stands.
 NATIVE_TRAPS: Final[frozenset[CodeType]] = frozenset(
@@ -92,66 +115,155 @@ class CancellableTask(KernelTask):
     """A kernel task that both kinds of cancellation reach.
 
     `awaits` is the future that the task waits for, until the task is stepped; `_must_cancel` an edge that was not
-    raised yet, `_cancel_message` its message.
+    raised yet, `_cancel_message` its message.  `_inner_edge` is an edge that was not raised yet either, with the shield
+    that it came from inside of; `_held` is how many requests a shield holds back.
     """
 
     if TYPE_CHECKING:
-        __slots__ = ("_asked", "_cancel_message", "_must_cancel", "_num_cancels", "awaits", "resends")
+        __slots__ = (
+            "_asked",
+            "_cancel_message",
+            "_held",
+            "_inner_edge",
+            "_must_cancel",
+            "_num_cancels",
+            "awaits",
+            "resends",
+        )
     else:
         # No slots of its own: a native task can become one of these.
         __slots__ = ()
         _asked, _cancel_message, _must_cancel, _num_cancels, awaits, resends = slots_named(0, 6)
+        _held, _inner_edge = slots_named(16, 2)
 
     awaits: asyncio.Future[Any] | None
     resends: bool
     _asked: asyncio.Future[Any] | None
     _must_cancel: bool
+    _inner_edge: tuple[CancelScope, object] | None
+    _held: int
     _num_cancels: int
     _cancel_message: object
 
     # The edge
 
-    def request_cancel(self, msg: object) -> None:
-        """Interrupt the task once; the caller has seen that it has not ended."""
+    def request_cancel(self, msg: object, shields: Shields = None) -> None:
+        """Interrupt the task once; the caller has seen that it has not ended.
+
+        Arguments: shields are those around whoever asks.
+        """
         self._num_cancels += 1
+        inside = None
+        if self.edge_is_held():
+            inside = self.innermost_of(shields)
+            if inside is None:
+                self._held += 1
+                self._must_cancel = True
+                self._cancel_message = msg
+                return
         awaits = self.awaits
-        if awaits is not None and not self.edge_is_held() and awaits.cancel(msg=msg):
+        if awaits is not None and awaits.cancel(msg=msg):
             # The future wakes the task with the cancellation.
             return
-        self._must_cancel = True
-        self._cancel_message = msg
+        if inside is None:
+            self._must_cancel = True
+            self._cancel_message = msg
+        else:
+            self._inner_edge = (inside, msg)
         self.refresh()
 
     def take_back_cancel(self) -> int:
-        """Count one request less; at zero drop an edge that was not raised."""
+        """Count one request less; when none is left but those that are held, drop an edge that was not raised."""
         if self._num_cancels > 0:
             self._num_cancels -= 1
-            if self._num_cancels == 0 and self._must_cancel:
+            if self._num_cancels == 0 and (self._must_cancel or self._inner_edge is not None):
                 self._must_cancel = False
+                self._inner_edge = None
+                self._held = 0
                 self.refresh()
+            elif self._num_cancels <= self._held:
+                self._held = self._num_cancels
+                if self._inner_edge is not None:
+                    self._inner_edge = None
+                    self.refresh()
         return self._num_cancels
 
-    def edge_is_held(self) -> bool:
-        """Return whether a shield of the task's own stands between it and an edge."""
+    def edge_is_due(self) -> bool:
+        """Return whether there is an edge to raise, and no shield holds it back."""
+        return (self._must_cancel and not self.edge_is_held()) or (
+            self._inner_edge is not None and not self.edge_is_held(self._inner_edge[0])
+        )
+
+    def edge_is_held(self, inside: CancelScope | None = None) -> bool:
+        """Return whether a shield of the task's own stands between it and an edge from inside of that one."""
         scope = self.scope
         nursery = self.parent_nursery
         outermost = None if nursery is None else nursery.cancel_scope
         while scope is not outermost and scope is not None:
-            if scope._cancel_called or scope._abandoned:
+            if scope._cancel_called or scope._abandoned or scope is inside:
                 return False
             if scope._shield:
                 return True
             scope = scope._parent
         return False
 
+    def innermost_of(self, shields: Shields) -> CancelScope | None:
+        """Return the first of these shields that surrounds the task, if no other one does further in."""
+        while shields is not None:
+            scope, shields = shields
+            if scope._task is self and not self.edge_is_held(scope):
+                return scope
+        return None
+
+    def entered_shield(self, scope: CancelScope) -> None:
+        """Let whatever is begun inside the shield know that it is: a timeout there is to interrupt the task."""
+        around = self.context.get(SHIELDS) if self.runner.current is not self else SHIELDS.get()
+        while around is not None and around[0]._state == CLOSED:
+            around = around[1]
+        self._set_shields((scope, around))
+
+    def note_shields(self) -> None:
+        """Catch up with the shields that were entered before a loop was opened in the run."""
+        own: list[CancelScope] = []
+        scope = self.scope
+        while scope is not None:
+            if scope._shield and scope._task is self:
+                own.append(scope)
+            scope = scope._parent
+        shields: Shields = None
+        for scope in reversed(own):
+            shields = scope, shields
+        if shields is not None:
+            self._set_shields(shields)
+
+    def _set_shields(self, shields: Shields) -> None:
+        if self.runner.current is self:
+            SHIELDS.set(shields)
+        else:
+            self.context.run(SHIELDS.set, shields)
+
     def raise_edge(self) -> NoReturn:
         """Raise the pending edge."""
         raise self.take_edge()
 
+    def due_message(self) -> object:
+        """Return the message of the edge that is due."""
+        if self._must_cancel and not self.edge_is_held():
+            return self._cancel_message
+        return None if self._inner_edge is None else self._inner_edge[1]
+
+    def drop_due_edges(self) -> None:
+        """Count as raised what may be raised now: all but what a shield holds back."""
+        self._inner_edge = None
+        if self._must_cancel and not self.edge_is_held():
+            self._must_cancel = False
+            self._held = 0
+            self._cancel_message = None
+
     def take_edge(self) -> asyncio.CancelledError:
         """Return the pending edge as the exception to raise; it counts as raised."""
-        self._must_cancel = False
-        message, self._cancel_message = self._cancel_message, None
+        message = self.due_message()
+        self.drop_due_edges()
         self.refresh()
         return asyncio.CancelledError() if message is None else asyncio.CancelledError(message)
 
@@ -159,13 +271,13 @@ class CancellableTask(KernelTask):
 
     def is_interrupted(self) -> bool:
         """Return whether the next native cancel point will raise."""
-        return (self._must_cancel and not self.edge_is_held()) or KernelTask.is_interrupted(self)
+        return self.edge_is_due() or KernelTask.is_interrupted(self)
 
     def interruption(self) -> RaiseCancel | None:
         """Return what raises the interruption that comes first in a native wait."""
         if self.has_keyboard_interrupt():
             return self.runner.raise_keyboard_interrupt
-        if self._must_cancel and not self.edge_is_held():
+        if self.edge_is_due():
             return self.raise_edge
         return KernelTask.interruption(self)
 
@@ -199,9 +311,9 @@ class CancellableTask(KernelTask):
             if awaits.cancel():
                 self._asked = awaits
                 self.send_next(self.send_answer)
-        elif self._must_cancel and not self.edge_is_held():
-            if awaits.cancel(msg=self._cancel_message):
-                self._must_cancel = False
+        elif self.edge_is_due():
+            if awaits.cancel(msg=self.due_message()):
+                self.drop_due_edges()
                 self.alert = self.is_interrupted() or self.count is not None
         elif newest_cancellation_around(self.scope) > self.delivered:
             # A future that cannot be cancelled is done: its result comes first, the next await is interrupted.
@@ -216,7 +328,7 @@ class CancellableTask(KernelTask):
         error: BaseException
         if self.has_keyboard_interrupt():
             error = outcome.capture(self.runner.raise_keyboard_interrupt).error
-        elif self._must_cancel and not self.edge_is_held():
+        elif self.edge_is_due():
             error = self.take_edge()
         elif newest_cancellation_around(self.scope) > self.delivered:
             error = self.level_error()
@@ -238,7 +350,7 @@ class CancellableTask(KernelTask):
         """Let the next step throw, if the task would resume in asyncio code and may be interrupted there."""
         if self.resends or self.will_resume_in_a_trap():
             return
-        if self._must_cancel and not self.edge_is_held():
+        if self.edge_is_due():
             self.send_next(self.send_edge)
         elif (
             self.awaits is None
@@ -260,7 +372,7 @@ class CancellableTask(KernelTask):
         """Throw the pending edge, unless it was taken back."""
         self.send = self.coro.send
         self.resends = False
-        if self._must_cancel and not self.edge_is_held():
+        if self.edge_is_due():
             return self.coro.throw(self.take_edge())
         return self.coro.send(None)
 
@@ -379,4 +491,4 @@ class Reminder:
             task.refresh()
 
 
-leave_unset(CancellableTask, _asked=None, _cancel_message=None)
+leave_unset(CancellableTask, _asked=None, _cancel_message=None, _held=0, _inner_edge=None)

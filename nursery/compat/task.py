@@ -30,7 +30,7 @@ from ..kernel.nursery import Nursery
 from ..kernel.runner import Runner
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import BUDGET
-from .cancellation import CancellableTask, abort_await, slots_named
+from .cancellation import SHIELDS, CancellableTask, abort_await, slots_named
 from .promise import CANCELLED, FINISHED, PENDING, Promise
 from .rare import leave_unset
 
@@ -224,7 +224,7 @@ class Task(CancellableTask, Promise):
                 # As in asyncio: who cancels it knows of it.
                 self._log_traceback = False
             return False
-        self.request_cancel(msg)
+        self.request_cancel(msg, SHIELDS.get())
         return True
 
     def uncancel(self) -> int:
@@ -240,7 +240,7 @@ class Task(CancellableTask, Promise):
     # flat: once for every task
     def returned(self, value: object) -> None:
         """End with a value."""
-        if self._must_cancel:
+        if self._must_cancel or (self._num_cancels and self._inner_edge is not None):
             # Cancelled in its last step, with no await left to raise it in.
             self._must_cancel = False
             self._state = CANCELLED
@@ -337,6 +337,7 @@ class Task(CancellableTask, Promise):
         self._wakeup = None
         self._log_destroy_pending = True
         self._failure = None
+        self.note_shields()
         _register(self if OWNED else weakref.ref(self))
 
     def discard(self) -> None:

@@ -22,6 +22,7 @@ from ..kernel.errors import Cancelled
 from ..kernel.nursery import Nursery
 from ..kernel.scope import NurseryScope, newest_cancellation_around
 from ..kernel.task import Task as KernelTask
+from .cancellation import SHIELDS
 from .coroutines import iscoroutine
 from .eager import start_eagerly
 from .loop import EventLoop
@@ -105,6 +106,7 @@ class TaskGroup:
             raise RuntimeError(f"TaskGroup {self!r} has already been entered: make a new one for each block")
         loop = running_loop()
         self._parent_task = asyncio.current_task()
+        self._shields = SHIELDS.get()
         if self._parent_task is None:
             raise RuntimeError(f"TaskGroup {self!r} cannot determine the parent task: enter it inside a task")
         self._loop = loop
@@ -363,7 +365,12 @@ class TaskGroup:
         parent = self._parent_task
         if parent is not None and not parent.done() and not self._parent_cancel_requested:
             self._parent_cancel_requested = True
-            parent.cancel()
+            ours: Any = parent
+            if type(ours) is Task:
+                # Not held back by the shields around the block.
+                ours.request_cancel(None, self._shields)
+            else:
+                parent.cancel()
 
     # flat: once for every task
     def ended(self, task: Any) -> None:

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from ..kernel.current import current
 from ..kernel.errors import Cancelled
+from .cancellation import SHIELDS
 from .task import Task as OwnTask
 from .waiting import running_loop
 
 if TYPE_CHECKING:
     from ..kernel.runner import Runner
+    from .cancellation import Shields
 
 __all__ = ("Timeout", "timeout", "timeout_at")
 
@@ -51,9 +53,11 @@ class Timeout:
     Source: asyncio's documentation, `asyncio.Timeout`.
     """
 
-    __slots__ = ("__weakref__", "_cancelling", "_runner", "_state", "_task", "_timed", "_when")
+    __slots__ = ("__weakref__", "_cancelling", "_runner", "_shields", "_state", "_task", "_timed", "_when")
 
     _runner: Runner
+    # Around the block, if the task is one of ours.
+    _shields: Shields
 
     def __init__(self, when: float | None) -> None:
         self._state = CREATED
@@ -105,7 +109,11 @@ class Timeout:
         runner = current.runner
         task: Any = None if runner is None else runner.current
         if runner is not None and type(task) is OwnTask:
-            self._cancelling = task._num_cancels
+            self._cancelling = count = task._num_cancels
+            if count:
+                # What a shield holds back does not concern this block.
+                self._cancelling = count - task._held
+            self._shields = SHIELDS.get()
         else:
             runner = running_loop().runner
             task = asyncio.current_task()
@@ -144,11 +152,15 @@ class Timeout:
             self._state = EXITED
             self._task = None
             return
-        task, self._task = self._task, None
+        task: Any = self._task
+        self._task = None
         if self._state is not EXPIRING or task is None:
             raise RuntimeError(f"Timeout is left, but it is {self._state.value}")
         self._state = EXPIRED
-        if task.uncancel() <= self._cancelling and exc_val is not None:
+        count = task.uncancel()
+        if count and type(task) is OwnTask:
+            count -= task._held
+        if count <= self._cancelling and exc_val is not None:
             # Nobody else has asked for a cancellation meanwhile: the one under way is ours.  Unless it is a scope's.
             if isinstance(exc_val, asyncio.CancelledError):
                 if not isinstance(exc_val, Cancelled):
@@ -163,8 +175,12 @@ class Timeout:
         """Cancel the block, because its time has come; called by the deadlines, which have dropped it already."""
         self._timed = False
         self._state = EXPIRING
-        assert self._task is not None
-        self._task.cancel()
+        task: Any = self._task
+        if type(task) is not OwnTask:
+            task.cancel()
+        elif not task.ended:
+            # Not held back by the shields around the block.
+            task.request_cancel(None, self._shields)
 
     def _set_deadline(self, when: float) -> None:
         if when != inf:

@@ -263,6 +263,8 @@ class CancelScope:
             if self._cancel_called:
                 task.runner.cancel_serial += 1
                 self._serial = task.runner.cancel_serial
+            if self._shield:
+                task.entered_shield(self)
             task.refresh()
         return self
 
@@ -571,8 +573,10 @@ class CancelScope:
             raise TypeError("shield must be a bool")
         if new_value is not self._shield:
             self._shield = new_value
-            push(self)
             task = self._task
+            if new_value and task is not None:
+                task.entered_shield(self)
+            push(self)
             if task is not None:
                 task.runner.opted_in.tell()
 

@@ -50,7 +50,7 @@ class CheckpointCount(Protocol):
 # Slots that the kernel leaves alone: a foreign dialect keeps in them what it has to know of each task, under names of
 # its own.  They are here, and not in the dialect's class, so that a living task can become one of that class, by a
 # change of its `__class__`, when the dialect enters a run that has begun without it.
-FOREIGN_SLOTS: Final = tuple(f"foreign_{number}" for number in range(16))
+FOREIGN_SLOTS: Final = tuple(f"foreign_{number}" for number in range(18))
 
 
 class Task:
@@ -214,6 +214,9 @@ class Task:
                 self.deliver()
         else:
             self.alert = self.count is not None
+
+    def entered_shield(self, scope: CancelScope) -> None:
+        """Take note that the task has entered a scope that shields it: for a foreign dialect."""
 
     def is_interrupted(self) -> bool:
         """Return whether the next cancel point will raise."""

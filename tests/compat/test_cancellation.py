@@ -569,3 +569,122 @@ def test_a_nursery_that_fails_by_a_cancellation_from_outside_does_not_interrupt_
 
     compat.run(main())
     assert sorted(ends) == ["one", "two"]
+
+
+# Edges from inside a shield
+
+
+@pytest.mark.parametrize("api", [asyncio, compat], ids=["asyncio", "compat"])
+@pytest.mark.parametrize("wait", [asyncio.sleep, nursery.sleep], ids=["asyncio", "native"])
+def test_a_timeout_inside_a_shield_works(api: Any, wait: Callable[[float], Awaitable[None]]) -> None:
+    async def main() -> None:
+        with nursery.CancelScope(shield=True):
+            with pytest.raises(TimeoutError):
+                async with api.timeout(0.001):
+                    await wait(5)
+            with pytest.raises(TimeoutError):
+                await api.wait_for(wait(5), 0.001)
+
+    compat.run(main())
+
+
+@pytest.mark.parametrize("api", [asyncio, compat], ids=["asyncio", "compat"])
+def test_a_task_group_inside_a_shield_interrupts_its_body(api: Any) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        with nursery.CancelScope(shield=True), pytest.raises(ExceptionGroup):
+            async with api.TaskGroup() as group:
+                group.create_task(fail())
+                await asyncio.sleep(5)
+
+    compat.run(main())
+
+
+@pytest.mark.parametrize("api", [asyncio, compat], ids=["asyncio", "compat"])
+def test_a_loop_opened_inside_a_shield_knows_of_it(api: Any) -> None:
+    async def main() -> None:
+        with nursery.CancelScope(shield=True):
+            async with compat.open_loop():
+                with pytest.raises(TimeoutError):
+                    async with api.timeout(0.001):
+                        await asyncio.sleep(5)
+
+    nursery.run(main)
+
+
+def test_a_shield_that_is_raised_later_lets_timeouts_inside_it_through() -> None:
+    async def main() -> None:
+        with nursery.CancelScope() as scope:
+            scope.shield = True
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await asyncio.sleep(5)
+
+    compat.run(main())
+
+
+def test_a_timeout_outside_a_shield_waits_for_its_end() -> None:
+    async def main() -> list[str]:
+        reached = []
+        with pytest.raises(TimeoutError):
+            async with compat.timeout(0.001):
+                with nursery.CancelScope(shield=True):
+                    await asyncio.sleep(0.003)
+                    reached.append("the end of the shield")
+                await asyncio.sleep(5)
+                reached.append("too far")
+        return reached
+
+    assert compat.run(main()) == ["the end of the shield"]
+
+
+def test_a_timeout_inside_a_shield_is_told_from_an_edge_that_the_shield_holds() -> None:
+    async def body(steps: list[str]) -> None:
+        with nursery.CancelScope(shield=True):
+            try:
+                async with compat.timeout(0.002):
+                    await asyncio.sleep(5)
+            except TimeoutError:
+                steps.append("the inner time limit")
+            await asyncio.sleep(0)
+            steps.append("the end of the shield")
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            steps.append("the edge")
+            raise
+
+    async def main() -> None:
+        steps: list[str] = []
+        task = asyncio.create_task(body(steps))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert steps == ["the inner time limit", "the end of the shield", "the edge"]
+
+    compat.run(main())
+
+
+def test_an_edge_that_a_shield_holds_may_be_taken_back() -> None:
+    async def body() -> int:
+        with nursery.CancelScope(shield=True):
+            await asyncio.sleep(0.002)
+            with pytest.raises(TimeoutError):
+                async with compat.timeout(0.001):
+                    await asyncio.sleep(5)
+        await asyncio.sleep(0)
+        return 1
+
+    async def main() -> None:
+        task = asyncio.create_task(body())
+        await asyncio.sleep(0)
+        task.cancel()
+        task.cancel()
+        assert task.uncancel() == 1
+        assert task.uncancel() == 0
+        assert await task == 1
+
+    compat.run(main())
