@@ -11,7 +11,6 @@ import asyncio
 import sys
 from asyncio import format_helpers
 from collections.abc import Callable
-from contextvars import Context
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -51,7 +50,7 @@ class Future(Promise):
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
         self._state = PENDING
-        self._callbacks: list[tuple[Any, Context | None]] | None = None
+        self._callbacks = None
         self._asyncio_future_blocking = False
         self._failure: BaseException | None = None
 
@@ -75,12 +74,11 @@ class Future(Promise):
         self._state = FINISHED
         callbacks = self._callbacks
         if callbacks is not None:
-            waiter, context = callbacks[0]
-            if context is None and len(callbacks) == 1 and type(waiter) is Task:
+            if type(callbacks) is Task:
                 # The common case of `_schedule_callbacks`, in line: 100 ns.
                 self._callbacks = None
-                this: object = self
-                if waiter.awaits is this and waiter.abort is abort_await:
+                waiter: Any = callbacks
+                if waiter.awaits is self and waiter.abort is abort_await:
                     waiter.abort = None
                     self.runner.queue.append(waiter)
             else:

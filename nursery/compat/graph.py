@@ -11,6 +11,7 @@ import asyncio
 import sys
 from asyncio import futures as stdlib_futures
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import CodeType, FrameType
@@ -92,14 +93,14 @@ def waiters_of(future: Any) -> Iterator[Any]:
 
 def _all_waiters_of(future: Any) -> Iterator[Any]:
     if isinstance(future, Promise):
-        for fn, context in future._callbacks or ():
+        for fn, context in future.registered():
             yield from _behind(fn if context is None else getattr(fn, "__self__", fn))
     else:
         for pair in getattr(future, "_callbacks", None) or ():
             fn = pair[0] if isinstance(pair, tuple) else pair
             yield from _behind(getattr(fn, "__self__", fn))
+        yield from getattr(future, "_asyncio_awaited_by", None) or ()
     yield from _told.get(future, ())
-    yield from getattr(future, "_asyncio_awaited_by", None) or ()
 
 
 def _behind(told: Any) -> Iterator[Any]:
@@ -110,9 +111,9 @@ def _behind(told: Any) -> Iterator[Any]:
         # A watch, as of wait().
         for waiter in told.waiters:
             yield from waiters_of(waiter) if isinstance(waiter, Future) else (waiter,)
-    elif isinstance(told, TaskGroup):
-        if told._parent_task is not None:
-            yield told._parent_task
+    elif isinstance(told, (TaskGroup, asyncio.TaskGroup)):
+        if told._parent_task is not None:  # type: ignore[union-attr]  # of both classes, and typeshed knows neither
+            yield told._parent_task  # type: ignore[union-attr]  # see above
     elif isinstance(told, Future):
         # A gathering, or a shield: whoever waits for that.
         yield from waiters_of(told)
@@ -125,6 +126,22 @@ def _behind(told: Any) -> Iterator[Any]:
     elif isinstance(getattr(told, "_lot", None), Lot):
         # What as_completed returns.
         yield from _behind(told._lot)
+    else:
+        for future in _held_by(told):
+            if not future.done():
+                yield from waiters_of(future)
+
+
+def _held_by(told: Any) -> Iterator[asyncio.Future[Any]]:
+    """Yield the futures that a callback of asyncio's own gather(), wait(), shield() or as_completed() ends."""
+    held: list[Any] = [*getattr(told, "args", ()), *getattr(getattr(told, "_done", None), "_getters", ())]
+    for cell in getattr(told, "__closure__", None) or ():
+        with suppress(ValueError):
+            held.append(cell.cell_contents)
+    for future in held:
+        # What a gathering ends is a future; a task in there is the one that has called it.
+        if asyncio.isfuture(future) and not isinstance(future, asyncio.Task):
+            yield future
 
 
 def _check(future: object) -> None:

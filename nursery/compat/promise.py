@@ -3,7 +3,8 @@
 Invariant: a promise is PENDING, and then FINISHED or CANCELLED for good.  `_callbacks` lists, in order of registration,
 who is told of the end: with a context, a callback, which gets a handle in the run queue; without one, somebody of our
 own.  That is a task, which is put into the queue itself, or an object whose `ended(promise)` is called at the end at
-once; so `gather` counts, without a turn in between.
+once; so `gather` counts, without a turn in between.  One of our own that is alone stands there without a list: that is
+how nearly every promise ends, and a list with a pair in it costs a fifth of `await create_task(f())`.
 
 What ended with an error nobody asks about is reported when the object goes.
 """
@@ -44,7 +45,8 @@ class Promise:
     runner: Runner
     _state: str
     _asyncio_future_blocking: bool
-    _callbacks: list[tuple[Any, Context | None]] | None
+    # None; a single waiter that is told directly; or pairs of whom to tell and the context to call it in.
+    _callbacks: Any
     # What it ended with, an error or a cancellation.
     _failure: BaseException | None
     # Unset until it ends with a value.
@@ -136,33 +138,54 @@ class Promise:
             self._loop.call_soon(fn, self, context=context)
             return
         pair = (fn, copy_context() if context is None else context)
-        if self._callbacks is None:
+        callbacks = self._callbacks
+        if type(callbacks) is list:
+            callbacks.append(pair)
+        elif callbacks is None:
             self._callbacks = [pair]
         else:
-            self._callbacks.append(pair)
+            self._callbacks = [(callbacks, None), pair]
 
     def tell(self, waiter: Any) -> None:
         """Wake the task `waiter` at the end, or call its `ended(this)`; only while pending."""
-        pair = (waiter, None)
-        if self._callbacks is None:
-            self._callbacks = [pair]
+        callbacks = self._callbacks
+        if callbacks is None:
+            self._callbacks = waiter
+        elif type(callbacks) is list:
+            callbacks.append((waiter, None))
         else:
-            self._callbacks.append(pair)
+            self._callbacks = [(callbacks, None), (waiter, None)]
+
+    def registered(self) -> list[tuple[Any, Context | None]]:
+        """Return who is told, with the context of each callback; a waiter that is told directly has none."""
+        callbacks = self._callbacks
+        if callbacks is None:
+            return []
+        return callbacks if type(callbacks) is list else [(callbacks, None)]
 
     def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
         """Remove every registration of `fn` and return how many there were."""
-        if self._callbacks is None:
-            return 0
-        left = [pair for pair in self._callbacks if pair[0] != fn]
-        removed = len(self._callbacks) - len(left)
-        self._callbacks = left or None
+        registered = self.registered()
+        left = [pair for pair in registered if pair[0] != fn]
+        removed = len(registered) - len(left)
+        if removed:
+            self._callbacks = left or None
         return removed
+
+    @property
+    def _asyncio_awaited_by(self) -> set[asyncio.Future[Any]] | None:
+        # Asked by asyncio.capture_call_graph(), from 3.14 on.
+        from .graph import waiters_of
+
+        return set(waiters_of(self)) or None
 
     # flat: once for every promise that somebody waits for
     def _schedule_callbacks(self) -> None:
         callbacks, self._callbacks = self._callbacks, None
         if callbacks is None:
             return
+        if type(callbacks) is not list:
+            callbacks = ((callbacks, None),)
         this: Any = self
         append = self.runner.queue.append
         for fn, context in callbacks:
@@ -183,7 +206,7 @@ class Promise:
     def _describe_callbacks(self) -> str:
         shown: Any = [
             (fn if context is not None else f"<wakes {fn.name!r}>" if isinstance(fn, CancellableTask) else fn, context)
-            for fn, context in self._callbacks or ()
+            for fn, context in self.registered()
         ]
         return base_futures._format_callbacks(shown)
 

@@ -240,7 +240,7 @@ class Task(CancellableTask, Promise):
     # flat: once for every task
     def returned(self, value: object) -> None:
         """End with a value."""
-        if self._must_cancel or (self._num_cancels and self._inner_edge is not None):
+        if self.alert and (self._must_cancel or (self._num_cancels and self._inner_edge is not None)):
             # Cancelled in its last step, with no await left to raise it in.
             self._must_cancel = False
             self._state = CANCELLED
@@ -254,9 +254,9 @@ class Task(CancellableTask, Promise):
         nursery = self.parent_nursery
         if (
             nursery is None
-            or self._nurseries
-            or self.breaks is not None
+            # Also if it has left a nursery open: the scope of that is around it then.
             or self.scope is not nursery.cancel_scope
+            or self.breaks is not None
             or self is self.runner.main_task
         ):
             KernelTask.returned(self, value)
@@ -269,19 +269,18 @@ class Task(CancellableTask, Promise):
                 nursery.check_closed()
         callbacks = self._callbacks
         if callbacks is not None:
-            this: object = self
-            waiter: Any
-            waiter, context = callbacks[0]
-            if context is None and len(callbacks) == 1:
-                # The common cases of `_schedule_callbacks`, in line: 80 ns.
+            # The common cases of `_schedule_callbacks`, in line: 80 ns.
+            if type(callbacks) is Task:
                 self._callbacks = None
-                if type(waiter) is not Task:
-                    waiter.ended(self)
-                elif waiter.awaits is this and waiter.abort is abort_await:
+                waiter: Any = callbacks
+                if waiter.awaits is self and waiter.abort is abort_await:
                     waiter.abort = None
                     self.runner.queue.append(waiter)
-            else:
+            elif type(callbacks) is list:
                 self._schedule_callbacks()
+            else:
+                self._callbacks = None
+                callbacks.ended(self)
 
     def failed(self, error: BaseException) -> None:
         """End with an error."""
@@ -317,9 +316,10 @@ class Task(CancellableTask, Promise):
 
     def _failure_is_taken(self) -> bool:
         """Return whether the nursery of this task is a TaskGroup's, which takes its failures by itself."""
-        if not self._callbacks:
+        registered = self.registered()
+        if not registered:
             return False
-        first, context = self._callbacks[0]
+        first, context = registered[0]
         return context is None and getattr(first, "takes_failures", False)
 
     @classmethod

@@ -155,9 +155,9 @@ class TaskGroup:
             return True
         finally:
             # The errors' tracebacks hold this frame.
-            del left, exc
+            del left, exc, nursery, parent
             remaining = None
-            self._parent_task = None
+            self._parent_task = self._nursery = None
             self._errors = []
             self._base_error = None
 
@@ -265,7 +265,7 @@ class TaskGroup:
         self._children[task] = None
         if nursery.cancel_scope._doomed:  # type: ignore[union-attr]  # there is a loop, so the group was entered
             self._note_late_birth(task)
-        task._callbacks = [(self, None)]
+        task._callbacks = self
         if runner.instruments is not None:
             runner.instruments.call("task_spawned", task)
         runner.queue.append(task)
@@ -313,8 +313,8 @@ class TaskGroup:
                 self._strangers.add(made)
             if isinstance(made, Promise):
                 # The first to be told: that is how it knows that its failure is taken.
-                others = [pair for pair in made._callbacks or () if pair[0] is not FIRST_STEP]
-                made._callbacks = [(self, None), *others]
+                others = [pair for pair in made.registered() if pair[0] is not FIRST_STEP]
+                made._callbacks = [(self, None), *others] if others else self
             else:
                 made.add_done_callback(self.ended)
             if self._aborting:

@@ -25,7 +25,8 @@ from asyncio.tasks import (
 )
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
-from contextvars import Context
+from contextvars import Context, copy_context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from . import futures, timeouts
@@ -36,6 +37,7 @@ from .loop import EventLoop
 from .policy import get_event_loop
 from .promise import CANCELLED, FINISHED, PENDING, Promise
 from .task import Task as OwnTask
+from .task import task_number
 from .waiting import SLEEPERS, Lot, running_loop
 
 T = TypeVar("T")
@@ -98,7 +100,23 @@ def create_task(
     """
     loop: Any = get_running_loop()
     if type(loop) is EventLoop and loop._task_factory is None and not options and eager_start is None:
-        return loop.start_task(coro, name, context)
+        if loop._careful or type(coro) is not CoroutineType:
+            return loop.start_task(coro, name, context)
+        # What `start_task` does, without the call: 3 % of `await create_task(f())`.
+        runner = loop.runner
+        nursery = loop.root_group
+        task: Any = OwnTask(
+            runner,
+            coro,
+            copy_context() if context is None else context,
+            nursery,
+            task_number() if name is None else str(name),
+        )
+        nursery._children[task] = None
+        if runner.instruments is not None:
+            runner.instruments.call("task_spawned", task)
+        runner.queue.append(task)
+        return task  # type: ignore[no-any-return]  # it says so itself
     if eager_start is not None:
         options["eager_start"] = eager_start
     if name is not None:
@@ -341,7 +359,6 @@ else:
             if not isinstance(loop, EventLoop):
                 raise RuntimeError(f"gather() of nursery.compat needs a loop of its own, {loop!r} is none")
         runner = loop.runner
-        start = loop.start_task if loop._task_factory is None else loop.create_task
         outer = Gathering(runner)
         outer._children = children = []
         outer._return_exceptions = return_exceptions
@@ -349,25 +366,34 @@ else:
         outer._plain = True
         # Far from zero: nothing is complete before all of it is known.
         outer._left = -1
-        told = (outer, None)
-        count = 0
         done = []
         seen = {}
+        own = loop._task_factory is None
+        quick = own and not loop._careful and runner.instruments is None
+        group = loop.root_group
         try:
             for given in coros_or_futures:
+                if quick and type(given) is CoroutineType and given not in seen:
+                    # The rest of this loop, for nearly every child: 15 % of gathering 100.
+                    seen[given] = child = OwnTask(runner, given, copy_context(), group, task_number())
+                    child._log_destroy_pending = False
+                    child._callbacks = outer
+                    group._children[child] = None
+                    runner.queue.append(child)
+                    children.append(child)
+                    continue
                 child = seen.get(given)
                 if child is None:
-                    if type(given) is types.CoroutineType:
-                        child = start(given)
+                    if type(given) is CoroutineType:
+                        child = loop.start_task(given) if own else loop.create_task(given)
                     else:
                         child = ensure_future(given, loop=loop)
                     seen[given] = child
-                    count += 1
                     if child is not given:
                         # Nobody else can see it: what it says at its destruction would come as a surprise.
                         child._log_destroy_pending = False
                     if type(child) is OwnTask and child._callbacks is None and child._state is PENDING:
-                        child._callbacks = [told]
+                        child._callbacks = outer
                     elif child.done():
                         done.append(child)
                     elif isinstance(child, Promise):
@@ -379,7 +405,7 @@ else:
             # What was started goes on, and tells nobody.
             outer._state = CANCELLED
             raise
-        outer._left += count + 1
+        outer._left += len(seen) + 1
         for child in done:
             outer.ended(child)
         return outer
@@ -479,13 +505,12 @@ else:
             await _turn()
         else:
             watch = _Watch(1 if return_when == FIRST_COMPLETED else len(pending), return_when == FIRST_EXCEPTION)
-            told = (watch, None)
             for future in pending:
                 if type(future) is OwnTask:
                     if future._callbacks is None:
-                        future._callbacks = [told]
+                        future._callbacks = watch
                     else:
-                        future._callbacks.append(told)
+                        future.tell(watch)
                 else:
                     _tell(future, watch)
             if timeout is not None:

@@ -284,9 +284,9 @@ class Task:
         nursery = self.parent_nursery
         if (
             nursery is None
-            or self._nurseries
-            or self.breaks is not None
+            # Also if it has left a nursery open: the scope of that is around it then.
             or self.scope is not nursery.cancel_scope
+            or self.breaks is not None
             or self is self.runner.main_task
         ):
             self._end(value, None)

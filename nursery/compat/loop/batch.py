@@ -56,17 +56,22 @@ def batch(runner: Runner) -> None:
     deadlines = runner.deadlines
     popleft = queue.popleft
     append = queue.append
-    one_turn = runner.permute is not None or runner.debug
     entered = False
     task: Any
     message: Any
     callback: Any = None
     args: Any = None
     left = runner.steps_until_poll
+    # What is kept back of it, so that this turn is the last one here.
+    kept = 0
+    if runner.permute is not None or runner.debug:
+        left, kept = 0, left
     while True:
         turn = len(queue)
         left -= turn
-        for _ in range(turn):
+        # Not `for _ in range(turn)`: most turns have a step or two, which a range costs more than.
+        while turn:
+            turn -= 1
             task = popleft()
             if type(task) is Task:
                 runner.current = task
@@ -104,7 +109,7 @@ def batch(runner: Runner) -> None:
                 value = stop.value
                 message = RETURNED
             except BatchEnd:
-                one_turn = True
+                left, kept = 0, kept + left
                 break
             except BaseException as exc:
                 # One frame of every traceback is this function's: nobody wants to see it.
@@ -138,21 +143,21 @@ def batch(runner: Runner) -> None:
                 task.awaits = message  # type: ignore[assignment]  # it says so itself
                 task.abort = abort_await
                 if message._callbacks is None:
-                    message._callbacks = [(task, None)]
+                    message._callbacks = task
                 else:
-                    message._callbacks.append((task, None))
+                    message.tell(task)
                 if task.alert:
                     task.deliver()
             else:
                 await_future(task, message)
         # The next turn may begin here, unless someone outside has to look first.
-        if one_turn or not queue or left <= 0 or loop._stopping:
+        if left <= 0 or not queue or loop._stopping:
             break
         if deadlines.soonest != inf:
             runner.current = None
             expire(runner)
     runner.current = None
-    runner.steps_until_poll = left
+    runner.steps_until_poll = left + kept
     # The frame that sleeps in epoll must not keep a task alive.
     task = message = callback = args = None
     if entered:
