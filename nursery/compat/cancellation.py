@@ -111,6 +111,12 @@ def slots_named(first: int, count: int) -> tuple[Any, ...]:
     return tuple(KernelTask.__dict__[slot] for slot in FOREIGN_SLOTS[first : first + count])
 
 
+def ended_by_cancellation(future: asyncio.Future[Any]) -> bool:
+    """Return whether awaiting `future` raises a cancellation."""
+    # gather() among others ends with a CancelledError without being "cancelled".
+    return future.cancelled() or (future.done() and isinstance(future.exception(), asyncio.CancelledError))
+
+
 class CancellableTask(KernelTask):
     """A kernel task that both kinds of cancellation reach.
 
@@ -162,8 +168,8 @@ class CancellableTask(KernelTask):
                 self._cancel_message = msg
                 return
         awaits = self.awaits
-        if awaits is not None and awaits.cancel(msg=msg):
-            # The future wakes the task with the cancellation.
+        if awaits is not None and (awaits.cancel(msg=msg) or ended_by_cancellation(awaits)):
+            # The future wakes the task with the cancellation; one that is on its way already stands for this one too.
             return
         if inside is None:
             self._must_cancel = True
@@ -392,8 +398,7 @@ class CancellableTask(KernelTask):
         assert asked is not None
         if self.has_keyboard_interrupt():
             return self.coro.throw(outcome.capture(self.runner.raise_keyboard_interrupt).error)
-        # gather() among others ends with a CancelledError without being "cancelled".
-        if asked.cancelled() or (asked.done() and isinstance(asked.exception(), asyncio.CancelledError)):
+        if ended_by_cancellation(asked):
             return self.coro.throw(self.level_error())
         return self.coro.send(None)
 

@@ -24,7 +24,7 @@ from ..kernel.scope import CancelScope, newest_cancellation_around
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import PARK, Signal
 from .cancellation import part_with_edge, stands_for_cancelled
-from .task import Task
+from .task import Task, close_what_was_left_open
 
 if TYPE_CHECKING:
     from .loop.state import LoopState
@@ -169,6 +169,7 @@ class Record(KernelTask):
         """Clear up what an untidy C task leaves."""
         _records.pop(ctask, None)
         self.ended = True
+        close_what_was_left_open(self, self.loop, ctask)
         scope = self.scope
         while scope is not None and scope is not self.loop.root_group.cancel_scope:
             scope.drop()

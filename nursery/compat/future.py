@@ -43,6 +43,8 @@ class Future(Promise):
         "runner",
     )
 
+    shown_as: ClassVar[str] = "Future"
+
     # What it becomes when it fails, to report an error that nobody asks for.
     when_failed: ClassVar[type[Future] | None] = None
 
@@ -131,7 +133,7 @@ class Future(Promise):
             parts.append(self._describe_end())
         if self._source_traceback:
             parts.append(f"created at {self._source_traceback[-1][0]}:{self._source_traceback[-1][1]}")
-        return f"<Future {' '.join(parts)}>"
+        return f"<{self.shown_as} {' '.join(parts)}>"
 
 
 leave_unset(Future, _cancel_message=None, _failure_traceback=None, _log_traceback=False, _source_traceback=None)

@@ -110,7 +110,9 @@ class Promise:
         return self._failure
 
     def _make_cancelled_error(self) -> asyncio.CancelledError:
-        error, self._failure = self._failure, None
+        error: BaseException | None = None
+        if self._state is CANCELLED:
+            error, self._failure = self._failure, None
         # A scope's exception belongs to the task inside that scope, not to whoever awaits the task.
         if isinstance(error, asyncio.CancelledError) and not isinstance(error, Cancelled):
             return error

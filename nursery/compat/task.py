@@ -25,9 +25,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from ..kernel import foreign
-from ..kernel.errors import Cancelled
+from ..kernel.errors import Cancelled, CancelReason
 from ..kernel.nursery import Nursery
 from ..kernel.runner import Runner
+from ..kernel.scope import MISNESTING_ADVICE
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import BUDGET
 from .cancellation import SHIELDS, CancellableTask, abort_await, slots_named
@@ -314,6 +315,13 @@ class Task(CancellableTask, Promise):
             # The error's traceback may lead back to this frame.
             del error, passed_on
 
+    def _end(self, value: object, error: BaseException | None) -> None:
+        """End in any way, without what the task leaves open."""
+        nursery = self.parent_nursery
+        if self._nurseries and (nursery is self._loop.root_group or hasattr(nursery, "_group")):
+            close_what_was_left_open(self, self._loop, self)
+        KernelTask._end(self, value, error)
+
     def _failure_is_taken(self) -> bool:
         """Return whether the nursery of this task is a TaskGroup's, which takes its failures by itself."""
         registered = self.registered()
@@ -390,6 +398,30 @@ leave_unset(
 )
 
 _set_type: Final[Callable[[object, type], None]] = object.__dict__["__class__"].__set__
+
+
+def close_what_was_left_open(task: KernelTask, loop: Any, asyncio_task: object) -> None:
+    """See to the groups and nurseries that a task left open which is not a native nursery's child: the loop goes on.
+
+    A native nursery is closed by force, which the exception handler is told; a TaskGroup lives on.
+    """
+    left_open, task._nurseries = task._nurseries, None
+    for nursery in reversed(left_open or ()):
+        group = getattr(nursery, "_group", None)
+        if group is not None:
+            group.left_open()
+            continue
+        nursery.abandon(CancelReason("nursery", "the parent task ended without leaving this nursery", repr(task)))
+        loop.call_exception_handler(
+            {
+                "message": (
+                    f"Nursery stack corrupted: a nursery of {task!r} had to be closed by force, it was not closed "
+                    f"before the task exited{MISNESTING_ADVICE}"
+                ),
+                "task": asyncio_task,
+            }
+        )
+
 
 # flat: once for every await of a future
 def await_future(task: KernelTask, yielded: Any) -> None:

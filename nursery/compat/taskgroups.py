@@ -26,6 +26,7 @@ from .cancellation import SHIELDS
 from .coroutines import iscoroutine
 from .eager import start_eagerly
 from .loop import EventLoop
+from .loop.callbacks import checked_context
 from .promise import Promise
 from .task import Task, task_number
 from .waiting import Lot, running_loop
@@ -115,6 +116,7 @@ class TaskGroup:
         scope = NurseryScope()
         scope.__enter__()
         self._nursery = nursery = Nursery(parent, scope)
+        nursery._group = self
         self._children = nursery._children
         if parent._nurseries is None:
             parent._nurseries = [nursery]
@@ -128,23 +130,22 @@ class TaskGroup:
         self, et: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
         nursery = self._nursery
-        if nursery is None:
+        if self._loop is None:
             raise RuntimeError(f"TaskGroup {self!r} has not been entered")
-        parent = nursery._parent_task
-        if nursery._abandoned:
-            # The parent ended without leaving the block.
-            return None
-        if et is GeneratorExit and current.runner is not parent.runner:
+        if et is GeneratorExit and current.runner is not self._loop.runner:
             # The garbage collector closes the coroutine of a task whose run is over: nothing can be awaited any more.
             return None
         left: BaseException | None = None
+        remaining: BaseException | None = None
         try:
-            left = await self._wait_and_sum_up(exc)
-            nursery._body_running = False
-            nursery._closed = True
-            if parent._nurseries is not None and nursery in parent._nurseries:
-                parent._nurseries.remove(nursery)
-            remaining = nursery.cancel_scope.close(left)
+            remaining = left = await self._wait_and_sum_up(exc)
+            if nursery is not None:
+                parent = nursery._parent_task
+                nursery._body_running = False
+                nursery._closed = True
+                if parent._nurseries is not None and nursery in parent._nurseries:
+                    parent._nurseries.remove(nursery)
+                remaining = nursery.cancel_scope.close(left)
             if remaining is exc:
                 return None
             if remaining is not None:
@@ -155,8 +156,7 @@ class TaskGroup:
             return True
         finally:
             # The errors' tracebacks hold this frame.
-            del left, exc, nursery, parent
-            remaining = None
+            left = exc = nursery = parent = remaining = None  # type: ignore[assignment]  # nobody reads it any more
             self._parent_task = self._nursery = None
             self._errors = []
             self._base_error = None
@@ -221,7 +221,8 @@ class TaskGroup:
 
     def _tell_again(self) -> None:
         """Let the cancellation of a scope, which gives way to the errors, be raised at the next await."""
-        assert self._nursery is not None
+        if self._nursery is None:
+            return
         parent = self._nursery._parent_task
         newest = newest_cancellation_around(self._nursery.cancel_scope)
         if 0 < newest <= parent.delivered:
@@ -247,23 +248,29 @@ class TaskGroup:
         if loop is None or self._aborting or self._exiting:
             self._check_open(coro)
         assert loop is not None
-        if options or loop._task_factory is not None or loop._careful or type(coro) is not CoroutineType:
+        nursery = self._nursery
+        if (
+            nursery is None
+            or options
+            or loop._task_factory is not None
+            or loop._careful
+            or type(coro) is not CoroutineType
+        ):
             if name is not None:
                 options["name"] = name
             if context is not None:
                 options["context"] = context
             return self._make_task(loop, coro, options)
         runner = loop.runner
-        nursery = self._nursery
         task: Any = Task(
             runner,
             coro,
-            copy_context() if context is None else context,
+            copy_context() if context is None else checked_context(context),
             nursery,
             task_number() if name is None else str(name),
         )
         self._children[task] = None
-        if nursery.cancel_scope._doomed:  # type: ignore[union-attr]  # there is a loop, so the group was entered
+        if nursery.cancel_scope._doomed:
             self._note_late_birth(task)
         task._callbacks = self
         if runner.instruments is not None:
@@ -287,7 +294,6 @@ class TaskGroup:
     def _make_task(self, loop: EventLoop, coro: Any, options: dict[str, Any]) -> asyncio.Task[Any]:
         """Make a task by the rarer ways: eagerly, in debug mode, by a task factory."""
         nursery = self._nursery
-        assert nursery is not None
         factory = loop._task_factory
         made: Any
         if factory is None or getattr(factory, "makes_ours", False):
@@ -304,10 +310,10 @@ class TaskGroup:
             if made.done():
                 # Its end is noted in the next turn: a failure is not to keep the body from making its other tasks.
                 self._strangers.add(made)
-                loop.call_soon(self.ended, made)
+                loop.call_soon(self._ended_at_once, made)
                 return made  # type: ignore[no-any-return]  # whatever the factory makes
             if made in self._children:
-                if nursery.cancel_scope._doomed:
+                if nursery is not None and nursery.cancel_scope._doomed:
                     self._note_late_birth(made)
             else:
                 self._strangers.add(made)
@@ -350,12 +356,12 @@ class TaskGroup:
 
     def _abort(self) -> None:
         self._aborting = True
-        assert self._nursery is not None
-        # A cancelled scope has told the children of the nursery already, and tells each one once.
-        newest = newest_cancellation_around(self._nursery.cancel_scope)
-        for child in list(self._children):
-            if newest <= self._born_late.get(child, 0):
-                child.cancel()  # type: ignore[attr-defined]  # a task of ours
+        if self._nursery is not None:
+            # A cancelled scope has told the children of the nursery already, and tells each one once.
+            newest = newest_cancellation_around(self._nursery.cancel_scope)
+            for child in list(self._children):
+                if newest <= self._born_late.get(child, 0):
+                    child.cancel()  # type: ignore[attr-defined]  # a task of ours
         for stranger in list(self._strangers):
             if not stranger.done():
                 stranger.cancel()
@@ -408,9 +414,39 @@ class TaskGroup:
                 }
             )
             return
-        if not self._aborting and not self._parent_cancel_requested:
+        if not self._aborting and len(self._errors) == 1:
+            # In the next turn, as in asyncio: what fails in the same turn counts as well, and a body that was woken
+            # already goes on to its next await.
+            assert self._loop is not None
+            self._loop.call_soon(self._answer_failure)
+
+    def _answer_failure(self) -> None:
+        """Cancel the others and the body, unless the block has been left meanwhile."""
+        if self._parent_task is not None and not self._aborting and not self._parent_cancel_requested:
             self._abort()
             self._interrupt_parent()
+
+    def _ended_at_once(self, task: Any) -> None:
+        """Take note of the end of a task that had ended when it was made: that is the next turn already."""
+        self.ended(task)
+        if self._errors:
+            self._answer_failure()
+
+    def left_open(self) -> None:
+        """Be told that the task that entered the block ended without leaving it; the group goes on, as in asyncio.
+
+        One task after the other may drive the async generator that holds the block, as test tools do with fixtures:
+        whoever leaves it waits for the tasks.
+        """
+        nursery, loop = self._nursery, self._loop
+        assert nursery is not None
+        assert loop is not None
+        self._strangers.update(self._children)
+        nursery.move_children(loop.root_group)
+        nursery._body_running = False
+        nursery._closed = True
+        self._children = nursery._children
+        self._nursery = None
 
     def _is_base_error(self, error: BaseException) -> bool:
         return isinstance(error, (SystemExit, KeyboardInterrupt))

@@ -34,6 +34,7 @@ from .coroutines import iscoroutine
 from .eager import start_eagerly
 from .future import Future
 from .loop import EventLoop
+from .loop.callbacks import checked_context
 from .policy import get_event_loop
 from .promise import CANCELLED, FINISHED, PENDING, Promise
 from .task import Task as OwnTask
@@ -108,7 +109,7 @@ def create_task(
         task: Any = OwnTask(
             runner,
             coro,
-            copy_context() if context is None else context,
+            copy_context() if context is None else checked_context(context),
             nursery,
             task_number() if name is None else str(name),
         )
@@ -251,6 +252,9 @@ class Gathering(Future):
 
     __slots__ = ("_cancel_requested", "_children", "_left", "_plain", "_return_exceptions")
 
+    # The name that asyncio's reports have made known.
+    shown_as = "_GatheringFuture"
+
     _children: list[Any]
     # What has not ended; negative until all of it is known.
     _left: int
@@ -299,6 +303,10 @@ class Gathering(Future):
 
     def _finish(self, last: Any) -> None:
         if self._cancel_requested:
+            for child in self._children:
+                if not child.cancelled():
+                    # Somebody has asked for it: it is not reported.
+                    child.exception()
             # The message is the last one's, as in asyncio.
             self.set_exception(last._make_cancelled_error())
             return
@@ -324,7 +332,7 @@ class UnretrievedGathering(Gathering):
     when_failed = None
 
     def __del__(self) -> None:
-        self.report_unretrieved("Gathering")
+        self.report_unretrieved(self.shown_as)
 
 
 Gathering.when_failed = UnretrievedGathering
@@ -728,7 +736,7 @@ class UnretrievedShielding(Shielding):
     when_failed = None
 
     def __del__(self) -> None:
-        self.report_unretrieved("Shielding")
+        self.report_unretrieved(self.shown_as)
 
 
 Shielding.when_failed = UnretrievedShielding
@@ -759,6 +767,8 @@ else:
         return outer
 
 
-def __getattr__(name: str) -> object:
-    """Find what asyncio.tasks has beside."""
-    return getattr(stdlib_tasks, name)
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Find what asyncio.tasks has beside."""
+        return getattr(stdlib_tasks, name)

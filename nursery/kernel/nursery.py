@@ -127,23 +127,7 @@ class _StartStatus(Generic[StatusT]):
         # whose scope does not own it.
         if is_cancelled(old.cancel_scope):
             return
-        children, old._children = old._children, {}
-        for task in children:
-            task.parent_nursery = new
-            task.eventual_parent_nursery = None
-            new._children[task] = None
-            # The outermost scope of the child hung below the old nursery's; now it hangs below the new one's.
-            scope = task.scope
-            if scope is old.cancel_scope:
-                task.scope = new.cancel_scope
-            else:
-                while scope is not None and scope._parent is not old.cancel_scope:
-                    scope = scope._parent
-                if scope is not None:
-                    scope._parent = new.cancel_scope
-        for task in children:
-            refresh_tree(task)
-        new._parent_task.runner.opted_in.tell()
+        old.move_children(new)
         old.check_closed()
 
     def __repr__(self) -> str:
@@ -165,11 +149,15 @@ class Nursery:
         "_children",
         "_closed",
         "_errors",
+        "_group",
         "_parent_task",
         "_parent_waits",
         "_pending_starts",
         "cancel_scope",
     )
+
+    # What a foreign dialect has made of the nursery; unset in native ones.
+    _group: Any
 
     def __init_subclass__(cls) -> None:
         raise TypeError("Nursery cannot be subclassed: open_nursery() makes nurseries")
@@ -373,6 +361,26 @@ class Nursery:
                 error, CancelReason("nursery", f"sibling failed: child task raised exception {error!r}", repr(task))
             )
         self.check_closed()
+
+    def move_children(self, new: Nursery) -> None:
+        """Let all children belong to another nursery from now on."""
+        children, self._children = self._children, {}
+        for task in children:
+            task.parent_nursery = new
+            task.eventual_parent_nursery = None
+            new._children[task] = None
+            # The outermost scope of the child hung below the old nursery's; now it hangs below the new one's.
+            scope = task.scope
+            if scope is self.cancel_scope:
+                task.scope = new.cancel_scope
+            else:
+                while scope is not None and scope._parent is not self.cancel_scope:
+                    scope = scope._parent
+                if scope is not None:
+                    scope._parent = new.cancel_scope
+        for task in children:
+            refresh_tree(task)
+        new._parent_task.runner.opted_in.tell()
 
     def abandon(self, reason: CancelReason) -> None:
         """Close the nursery over the heads of its children: its parent has ended without leaving it."""

@@ -688,3 +688,16 @@ def test_an_edge_that_a_shield_holds_may_be_taken_back() -> None:
         assert await task == 1
 
     compat.run(main())
+
+
+def test_a_second_cancel_in_the_same_turn_keeps_the_first_message_as_in_asyncio() -> None:
+    async def main() -> None:
+        task = asyncio.create_task(forever())
+        await asyncio.sleep(0)
+        task.cancel("first")
+        task.cancel("second")
+        assert task.cancelling() == 2
+        with pytest.raises(asyncio.CancelledError, match="first"):
+            await task
+
+    compat.run(main())

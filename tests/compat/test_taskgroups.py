@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio as stdlib
-from collections.abc import Callable
+import gc
+import weakref
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -261,7 +263,7 @@ def test_what_is_no_coroutine_is_refused() -> None:
                 group.create_task(bad)
             coro = forever()
             with pytest.raises(TypeError, match="unexpected keyword"):
-                group.create_task(coro, nonsense=1)
+                group.create_task(coro, nonsense=1)  # type: ignore[call-arg]  # the point
             coro.close()
 
     run(main())
@@ -550,3 +552,132 @@ def test_the_repr_of_a_group_tells_its_state() -> None:
             assert repr(group) == "<TaskGroup tasks=1 entered>"
 
     run(main())
+
+
+def test_a_task_whose_group_failed_goes_without_the_collector() -> None:
+    async def fails() -> None:
+        async with asyncio.TaskGroup():
+            raise ValueError
+
+    async def main() -> None:
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                task = weakref.ref(group.create_task(fails()))
+        del group
+        assert task() is None
+
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()
+
+
+def test_what_fails_in_the_same_turn_is_all_in_the_group() -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    async def main() -> None:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail(ValueError()))
+                group.create_task(fail(TypeError()))
+        assert [type(error) for error in caught.value.exceptions] == [ValueError, TypeError]
+
+    asyncio.run(main())
+
+
+def test_a_body_that_was_woken_when_a_task_fails_goes_on_to_its_next_await() -> None:
+    async def main() -> list[str]:
+        event = asyncio.Event()
+        reached = []
+
+        async def wake_and_fail() -> None:
+            event.set()
+            raise ZeroDivisionError
+
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(wake_and_fail())
+                await event.wait()
+                reached.append("after the event")
+                await asyncio.sleep(5)
+                reached.append("after the sleep")
+        return reached
+
+    assert asyncio.run(main()) == ["after the event"]
+
+
+def test_a_group_that_its_task_left_open_is_left_by_another() -> None:
+    ended: list[str] = []
+
+    async def child() -> None:
+        await asyncio.sleep(0.002)
+        ended.append("child")
+
+    async def fixture() -> AsyncGenerator[asyncio.TaskGroup, None]:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child())
+            yield group
+            group.create_task(child())
+        ended.append("group")
+
+    async def advance(generator: AsyncGenerator[asyncio.TaskGroup, None]) -> bool:
+        async for _ in generator:
+            return True
+        return False
+
+    with asyncio.Runner() as runner:
+        generator = fixture()
+        assert runner.run(advance(generator))
+        assert not runner.run(advance(generator))
+        assert ended == ["child", "child", "group"]
+
+
+def test_failures_in_a_group_that_its_task_left_open_come_out_where_it_is_left() -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async def enter(group: asyncio.TaskGroup) -> None:
+        await group.__aenter__()
+        group.create_task(asyncio.sleep(5))
+
+    async def leave(group: asyncio.TaskGroup) -> None:
+        group.create_task(fail())
+        with pytest.raises(ExceptionGroup):
+            await group.__aexit__(None, None, None)
+
+    reports: list[str] = []
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_exception_handler(lambda _, context: reports.append(context["message"]))
+
+        async def make() -> asyncio.TaskGroup:
+            return asyncio.TaskGroup()
+
+        group = runner.run(make())
+        runner.run(enter(group))
+        for task in asyncio.all_tasks(runner.get_loop()):
+            task.cancel()
+        runner.run(leave(group))
+    # As in asyncio: nobody is in the block who could be interrupted.
+    assert ["parent task" in report for report in reports] == [True]
+
+
+@pytest.mark.parametrize("kind", ["ours", "asyncio's"])
+def test_a_native_nursery_that_a_task_leaves_open_is_reported_and_the_loop_goes_on(kind: str) -> None:
+    async def leave_open() -> None:
+        await nursery.open_nursery().__aenter__()
+
+    reports: list[str] = []
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_exception_handler(lambda _, context: reports.append(context["message"]))
+
+        async def main() -> None:
+            if kind == "ours":
+                await asyncio.create_task(leave_open())
+            else:
+                await stdlib.Task(leave_open())
+
+        runner.run(main())
+        runner.run(main())
+    assert ["Nursery stack corrupted" in report for report in reports] == [True, True]
