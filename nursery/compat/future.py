@@ -29,7 +29,9 @@ class Future(Promise):
     Source: asyncio's documentation, `asyncio.Future`.
     """
 
+    # With a `__dict__`, as asyncio's: libraries put things there.
     __slots__ = (
+        "__dict__",
         "__weakref__",
         "_asyncio_future_blocking",
         "_callbacks",

@@ -62,8 +62,10 @@ class Task:
     Source: trio's documentation, `trio.lowlevel.Task`.
     """
 
+    # With a `__dict__`, which is made when it is used first: asyncio's tasks have one, and libraries put things there.
     __slots__ = (
         *FOREIGN_SLOTS,
+        "__dict__",
         "__weakref__",
         "_name",
         "_nurseries",

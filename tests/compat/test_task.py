@@ -451,3 +451,37 @@ def test_a_task_factory_gets_what_the_caller_gave() -> None:
     compat.run(main())
     assert given[0] == {}
     assert "context" in given[1]
+
+
+def test_a_context_that_is_none_is_refused_at_the_call() -> None:
+    made = answer()
+    wrong: Any = "no context"
+
+    async def main() -> None:
+        with pytest.raises(TypeError, match="Context was expected, got 'no context'"):
+            _ = asyncio.get_running_loop().create_task(made, context=wrong)
+        with pytest.raises(TypeError, match="Context was expected"):
+            _ = compat.create_task(made, context=wrong)
+        async with compat.TaskGroup() as group:
+            with pytest.raises(TypeError, match="Context was expected"):
+                group.create_task(made, context=wrong)
+
+    compat.run(main())
+    made.close()
+
+
+def test_tasks_and_futures_take_attributes_of_their_users() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        made: list[Any] = [
+            asyncio.create_task(asyncio.sleep(0)),
+            loop.create_future(),
+            asyncio.gather(),
+            compat.shield(asyncio.sleep(0)),
+        ]
+        for promise in made:
+            promise.mark = 1
+            assert vars(promise) == {"mark": 1}
+        await made[0]
+
+    compat.run(main())
