@@ -1,7 +1,7 @@
 """Where edge-triggered Task.cancel() meets level-triggered cancel scopes: the one file that knows both rules.
 
 Invariant: whatever interrupts a task is raised in it at a point where its dialect allows that, exactly once for an
-edge, and is never lost: an edge that cannot be raised yet stays in `_must_cancel` or `_inner_edge`, a scope's
+edge, and is never lost: an edge that cannot be raised yet stays in `_must_cancel` or `_inner_edges`, a scope's
 cancellation stays in the scope.  `alert` tells that one of them is waiting.
 
 Who interrupts, and where the task stands (tests/compat/test_cancellation_table.py has a test for each cell):
@@ -23,8 +23,9 @@ Who interrupts, and where the task stands (tests/compat/test_cancellation_table.
 
 The last three are edges: each counts in `cancelling()`; a group and a timeout take their request back, the caller of
 `task.cancel()` does not.  An edge that comes from inside a shield, of a timeout or a group within it, is not held back
-by that shield (`SHIELDS`).  `asyncio.shield` ends its caller's wait as any future does; what it shields is a task of
-the root group, which none of this reaches.
+by that shield (`SHIELDS`), only by those further in.  To the task itself a request that is held does not count yet: so
+no timeout and no group inside, of whatever make, takes it for its own.  `asyncio.shield` ends its caller's wait as any
+future does; what it shields is a task of the root group, which none of this reaches.
 
 When an edge is raised:
 
@@ -82,6 +83,7 @@ class Cancelled(errors.Cancelled, asyncio.CancelledError, _kernel=True):
 # context where it comes from.
 if TYPE_CHECKING:
     Shields: TypeAlias = "tuple[CancelScope, Shields] | None"
+    InnerEdge: TypeAlias = tuple[Shields, object, bool]
 SHIELDS: Final[ContextVar[Shields]] = ContextVar("nursery.compat.SHIELDS", default=None)
 
 # The generators of the kernel in which a native wait stands.
@@ -89,6 +91,24 @@ NATIVE_TRAPS: Final[frozenset[CodeType]] = frozenset(
     trap.__code__
     for trap in (traps.bare_yield, traps.park, traps._detach, traps._lend, traps._give_back)
 )
+
+
+def is_among(scope: CancelScope, shields: Shields) -> bool:
+    """Return whether a scope is one of these shields."""
+    while shields is not None:
+        if shields[0] is scope:
+            return True
+        shields = shields[1]
+    return False
+
+
+def depth(shields: Shields) -> int:
+    """Return how many shields these are."""
+    count = 0
+    while shields is not None:
+        count += 1
+        shields = shields[1]
+    return count
 
 
 def is_edge(error: BaseException) -> bool:
@@ -121,8 +141,9 @@ class CancellableTask(KernelTask):
     """A kernel task that both kinds of cancellation reach.
 
     `awaits` is the future that the task waits for, until the task is stepped; `_must_cancel` an edge that was not
-    raised yet, `_cancel_message` its message.  `_inner_edge` is an edge that was not raised yet either, with the shield
-    that it came from inside of; `_held` is how many requests a shield holds back.
+    raised yet, `_cancel_message` its message.  `_inner_edges` are edges that were not raised yet either and came
+    from inside a shield of the task's: with each the shields around whoever asked, its message, and whether a shield
+    further in holds it back.  `_held` is how many requests are held back by shields.
     """
 
     if TYPE_CHECKING:
@@ -130,7 +151,7 @@ class CancellableTask(KernelTask):
             "_asked",
             "_cancel_message",
             "_held",
-            "_inner_edge",
+            "_inner_edges",
             "_must_cancel",
             "_num_cancels",
             "awaits",
@@ -140,13 +161,13 @@ class CancellableTask(KernelTask):
         # No slots of its own: a native task can become one of these.
         __slots__ = ()
         _asked, _cancel_message, _must_cancel, _num_cancels, awaits, resends = slots_named(0, 6)
-        _held, _inner_edge = slots_named(16, 2)
+        _held, _inner_edges = slots_named(16, 2)
 
     awaits: asyncio.Future[Any] | None
     resends: bool
     _asked: asyncio.Future[Any] | None
     _must_cancel: bool
-    _inner_edge: tuple[CancelScope, object] | None
+    _inner_edges: tuple[InnerEdge, ...]
     _held: int
     _num_cancels: int
     _cancel_message: object
@@ -159,67 +180,90 @@ class CancellableTask(KernelTask):
         Arguments: shields are those around whoever asks.
         """
         self._num_cancels += 1
-        inside = None
         if self.edge_is_held():
-            inside = self.innermost_of(shields)
-            if inside is None:
+            held = self.edge_is_held(shields)
+            if held:
                 self._held += 1
-                self._must_cancel = True
-                self._cancel_message = msg
+            elif self.ends_with_its_future(msg):
                 return
-        awaits = self.awaits
-        if awaits is not None and (awaits.cancel(msg=msg) or ended_by_cancellation(awaits)):
-            # The future wakes the task with the cancellation; one that is on its way already stands for this one too.
-            return
-        if inside is None:
-            self._must_cancel = True
-            self._cancel_message = msg
+            if self.is_inside_one_of(shields):
+                self._inner_edges = (*self._inner_edges, (shields, msg, held))
+                self.refresh()
+                return
         else:
-            self._inner_edge = (inside, msg)
+            # `ends_with_its_future`, in line.
+            awaits = self.awaits
+            if awaits is not None and (awaits.cancel(msg=msg) or ended_by_cancellation(awaits)):
+                return
+        self._must_cancel = True
+        self._cancel_message = msg
         self.refresh()
+
+    def ends_with_its_future(self, msg: object) -> bool:
+        """Cancel the future that the task waits for; return whether that will wake it with a cancellation."""
+        awaits = self.awaits
+        # One that is on its way already stands for this one too.
+        return awaits is not None and (awaits.cancel(msg=msg) or ended_by_cancellation(awaits))
 
     def take_back_cancel(self) -> int:
         """Count one request less; when none is left but those that are held, drop an edge that was not raised."""
         if self._num_cancels > 0:
             self._num_cancels -= 1
-            if self._num_cancels == 0 and (self._must_cancel or self._inner_edge is not None):
+            if self._num_cancels == 0 and (self._must_cancel or self._inner_edges):
                 self._must_cancel = False
-                self._inner_edge = None
+                self._inner_edges = ()
                 self._held = 0
                 self.refresh()
-            elif self._num_cancels <= self._held:
-                self._held = self._num_cancels
-                if self._inner_edge is not None:
-                    self._inner_edge = None
-                    self.refresh()
-        return self._num_cancels
+            elif self._num_cancels and (self._held or self._inner_edges):
+                self._drop_innermost_edge()
+        return self.count_cancels()
+
+    def count_cancels(self) -> int:
+        """Return how many requests there are; to the task itself, without those that a shield holds back."""
+        count = self._num_cancels
+        if count and self._held and self.runner.current is self:
+            return count - self._held
+        return count
+
+    def _drop_innermost_edge(self) -> None:
+        """Drop one pending request, if there are more of them than requests."""
+        pending = self._held + sum(not held for _, _, held in self._inner_edges)
+        if self._num_cancels >= pending:
+            return
+        if self._inner_edges:
+            dropped = max(self._inner_edges, key=lambda edge: depth(edge[0]))
+            self._inner_edges = tuple(edge for edge in self._inner_edges if edge is not dropped)
+            self._held -= dropped[2]
+            self.refresh()
+        else:
+            self._held -= 1
 
     def edge_is_due(self) -> bool:
         """Return whether there is an edge to raise, and no shield holds it back."""
-        return (self._must_cancel and not self.edge_is_held()) or (
-            self._inner_edge is not None and not self.edge_is_held(self._inner_edge[0])
-        )
+        if self._must_cancel and not self.edge_is_held():
+            return True
+        return bool(self._inner_edges) and not all(self.edge_is_held(edge[0]) for edge in self._inner_edges)
 
-    def edge_is_held(self, inside: CancelScope | None = None) -> bool:
-        """Return whether a shield of the task's own stands between it and an edge from inside of that one."""
+    def edge_is_held(self, shields: Shields = None) -> bool:
+        """Return whether a shield of the task's own stands between it and an edge from inside of these."""
         scope = self.scope
         nursery = self.parent_nursery
         outermost = None if nursery is None else nursery.cancel_scope
         while scope is not outermost and scope is not None:
-            if scope._cancel_called or scope._abandoned or scope is inside:
+            if scope._abandoned:
                 return False
             if scope._shield:
-                return True
+                return not is_among(scope, shields)
             scope = scope._parent
         return False
 
-    def innermost_of(self, shields: Shields) -> CancelScope | None:
-        """Return the first of these shields that surrounds the task, if no other one does further in."""
+    def is_inside_one_of(self, shields: Shields) -> bool:
+        """Return whether one of these shields is the task's own, and holds outer edges back."""
         while shields is not None:
             scope, shields = shields
-            if scope._task is self and not self.edge_is_held(scope):
-                return scope
-        return None
+            if scope._task is self and scope._shield:
+                return True
+        return False
 
     def entered_shield(self, scope: CancelScope) -> None:
         """Let whatever is begun inside the shield know that it is: a timeout there is to interrupt the task."""
@@ -248,6 +292,15 @@ class CancellableTask(KernelTask):
         else:
             self.context.run(SHIELDS.set, shields)
 
+    def raise_later(self, msg: object) -> None:
+        """Let an edge be raised again, at the next await: something else went before it."""
+        if self.edge_is_held():
+            self._inner_edges = (*self._inner_edges, (SHIELDS.get(), msg, False))
+        else:
+            self._must_cancel = True
+            self._cancel_message = msg
+        self.refresh()
+
     def raise_edge(self) -> NoReturn:
         """Raise the pending edge."""
         raise self.take_edge()
@@ -256,11 +309,14 @@ class CancellableTask(KernelTask):
         """Return the message of the edge that is due."""
         if self._must_cancel and not self.edge_is_held():
             return self._cancel_message
-        return None if self._inner_edge is None else self._inner_edge[1]
+        return next((msg for shields, msg, _ in self._inner_edges if not self.edge_is_held(shields)), None)
 
     def drop_due_edges(self) -> None:
         """Count as raised what may be raised now: all but what a shield holds back."""
-        self._inner_edge = None
+        if self._inner_edges:
+            left = tuple(edge for edge in self._inner_edges if self.edge_is_held(edge[0]))
+            self._held -= sum(held for _, _, held in self._inner_edges) - sum(held for _, _, held in left)
+            self._inner_edges = left
         if self._must_cancel and not self.edge_is_held():
             self._must_cancel = False
             self._held = 0
@@ -354,9 +410,22 @@ class CancellableTask(KernelTask):
 
     def interrupt_queued(self) -> None:
         """Let the next step throw, if the task would resume in asyncio code and may be interrupted there."""
-        if self.resends or self.will_resume_in_a_trap():
+        if self.resends:
             return
-        if self.edge_is_due():
+        on_its_way = self.outcome.error if isinstance(self.outcome, outcome.Error) else None
+        if on_its_way is not None and is_edge(on_its_way):
+            # Interrupted where it waited, and not stepped since: that one stands for this one too, as with a future.
+            if self.edge_is_due():
+                self.drop_due_edges()
+                self.alert = self.is_interrupted() or self.count is not None
+            return
+        if self.will_resume_in_a_trap():
+            return
+        if on_its_way is not None:
+            # A scope's; the request goes first, and the scope counts as told.
+            if self.edge_is_due() and isinstance(on_its_way, errors.Cancelled):
+                self.outcome = outcome.Error(self.take_edge())
+        elif self.edge_is_due():
             self.send_next(self.send_edge)
         elif (
             self.awaits is None
@@ -422,7 +491,7 @@ class CancellableTask(KernelTask):
 
     def stands_for_cancelled(self, error: BaseException, scope: CancelScope) -> bool:
         """Return whether a scope that was cancelled may absorb `error`."""
-        return stands_for_cancelled(self, self._num_cancels, error, scope)
+        return stands_for_cancelled(self, self._num_cancels - self._held, error, scope)
 
     def combine_errors(self, errors_: list[BaseException]) -> BaseException:
         """Return what leaves a native nursery of this task."""
@@ -431,11 +500,9 @@ class CancellableTask(KernelTask):
             return KernelTask.combine_errors(self, errors_)
         if not rest:
             return edge
-        if self._num_cancels > 0:
+        if self._num_cancels > self._held:
             # Not lost, only later: the failure goes first.
-            self._must_cancel = True
-            self._cancel_message = edge.args[0] if edge.args else None
-            self.refresh()
+            self.raise_later(edge.args[0] if edge.args else None)
         return KernelTask.combine_errors(self, rest)
 
 
@@ -496,4 +563,4 @@ class Reminder:
             task.refresh()
 
 
-leave_unset(CancellableTask, _asked=None, _cancel_message=None, _held=0, _inner_edge=None)
+leave_unset(CancellableTask, _asked=None, _cancel_message=None, _held=0, _inner_edges=())

@@ -34,7 +34,7 @@ class Future(Promise):
         "__dict__",
         "__weakref__",
         "_asyncio_future_blocking",
-        "_callbacks",
+        "_told",
         "_cancel_message",
         "_failure",
         "_failure_traceback",
@@ -54,7 +54,7 @@ class Future(Promise):
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
         self._state = PENDING
-        self._callbacks = None
+        self._told = None
         self._asyncio_future_blocking = False
         self._failure: BaseException | None = None
 
@@ -76,11 +76,11 @@ class Future(Promise):
             raise asyncio.InvalidStateError(f"{self._state}: {self!r}")
         self._result = result
         self._state = FINISHED
-        callbacks = self._callbacks
+        callbacks = self._told
         if callbacks is not None:
             if type(callbacks) is Task:
                 # The common case of `_schedule_callbacks`, in line: 100 ns.
-                self._callbacks = None
+                self._told = None
                 waiter: Any = callbacks
                 if waiter.awaits is self and waiter.abort is abort_await:
                     waiter.abort = None
@@ -122,14 +122,14 @@ class Future(Promise):
         self._state = CANCELLED
         if msg is not None:
             self._cancel_message = msg
-        if self._callbacks is not None:
+        if self._told is not None:
             self._schedule_callbacks()
         return True
 
     @recursive_repr()
     def __repr__(self) -> str:
         parts = [self._state.lower()]
-        if self._callbacks:
+        if self._told:
             parts.append(self._describe_callbacks())
         if self._state is FINISHED:
             parts.append(self._describe_end())

@@ -1,6 +1,6 @@
 """What our tasks wait for and are woken by directly: our tasks and our futures.
 
-Invariant: a promise is PENDING, and then FINISHED or CANCELLED for good.  `_callbacks` lists, in order of registration,
+Invariant: a promise is PENDING, and then FINISHED or CANCELLED for good.  `_told` lists, in order of registration,
 who is told of the end: with a context, a callback, which gets a handle in the run queue; without one, somebody of our
 own.  That is a task, which is put into the queue itself, or an object whose `ended(promise)` is called at the end at
 once; so `gather` counts, without a turn in between.  One of our own that is alone stands there without a list: that is
@@ -46,7 +46,7 @@ class Promise:
     _state: str
     _asyncio_future_blocking: bool
     # None; a single waiter that is told directly; or pairs of whom to tell and the context to call it in.
-    _callbacks: Any
+    _told: Any
     # What it ended with, an error or a cancellation.
     _failure: BaseException | None
     # Unset until it ends with a value.
@@ -64,6 +64,11 @@ class Promise:
             reference: Any = self.runner.locals.get(LOOP)
             loop = None if reference is None else reference()
         return loop  # type: ignore[no-any-return]  # what the loop put there
+
+    @property
+    def _callbacks(self) -> list[tuple[Any, Context | None]] | None:
+        """Who is told, in the shape that asyncio's own has."""
+        return self.registered() or None
 
     @property
     def _exception(self) -> BaseException | None:
@@ -93,8 +98,8 @@ class Promise:
             try:
                 raise error.with_traceback(self._failure_traceback)
             finally:
-                # The error's traceback holds this frame.
-                del error
+                # The error's traceback holds this frame (tests/compat/test_futures.py).
+                del error, self
         if self._state is CANCELLED:
             raise self._make_cancelled_error()
         raise asyncio.InvalidStateError("Result is not set.")
@@ -128,7 +133,11 @@ class Promise:
                 raise RuntimeError("await wasn't used with future")
         if self._state is FINISHED and self._failure is None:
             return self._result
-        return self.result()
+        try:
+            return self.result()
+        finally:
+            # As there.
+            del self
 
     __iter__ = __await__
 
@@ -140,27 +149,27 @@ class Promise:
             self._loop.call_soon(fn, self, context=context)
             return
         pair = (fn, copy_context() if context is None else context)
-        callbacks = self._callbacks
+        callbacks = self._told
         if type(callbacks) is list:
             callbacks.append(pair)
         elif callbacks is None:
-            self._callbacks = [pair]
+            self._told = [pair]
         else:
-            self._callbacks = [(callbacks, None), pair]
+            self._told = [(callbacks, None), pair]
 
     def tell(self, waiter: Any) -> None:
         """Wake the task `waiter` at the end, or call its `ended(this)`; only while pending."""
-        callbacks = self._callbacks
+        callbacks = self._told
         if callbacks is None:
-            self._callbacks = waiter
+            self._told = waiter
         elif type(callbacks) is list:
             callbacks.append((waiter, None))
         else:
-            self._callbacks = [(callbacks, None), (waiter, None)]
+            self._told = [(callbacks, None), (waiter, None)]
 
     def registered(self) -> list[tuple[Any, Context | None]]:
         """Return who is told, with the context of each callback; a waiter that is told directly has none."""
-        callbacks = self._callbacks
+        callbacks = self._told
         if callbacks is None:
             return []
         return callbacks if type(callbacks) is list else [(callbacks, None)]
@@ -171,7 +180,7 @@ class Promise:
         left = [pair for pair in registered if pair[0] != fn]
         removed = len(registered) - len(left)
         if removed:
-            self._callbacks = left or None
+            self._told = left or None
         return removed
 
     @property
@@ -183,7 +192,7 @@ class Promise:
 
     # flat: once for every promise that somebody waits for
     def _schedule_callbacks(self) -> None:
-        callbacks, self._callbacks = self._callbacks, None
+        callbacks, self._told = self._told, None
         if callbacks is None:
             return
         if type(callbacks) is not list:

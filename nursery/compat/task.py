@@ -89,7 +89,7 @@ class Task(CancellableTask, Promise):
     if TYPE_CHECKING:
         __slots__ = (
             "_asyncio_future_blocking",
-            "_callbacks",
+            "_told",
             "_failure",
             "_failure_traceback",
             "_log_destroy_pending",
@@ -101,7 +101,7 @@ class Task(CancellableTask, Promise):
         )
     else:
         __slots__ = ()
-        _asyncio_future_blocking, _callbacks, _failure, _failure_traceback, _log_destroy_pending = slots_named(6, 5)
+        _asyncio_future_blocking, _told, _failure, _failure_traceback, _log_destroy_pending = slots_named(6, 5)
         _log_traceback, _result, _source_traceback, _state, _wakeup = slots_named(11, 5)
 
     # flat: once for every task; the kernel's own slots are set here as well, a call of its __init__ costs 60 ns
@@ -138,7 +138,7 @@ class Task(CancellableTask, Promise):
         self._must_cancel = False
         self._num_cancels = 0
         self._state = PENDING
-        self._callbacks = None
+        self._told = None
         self._asyncio_future_blocking = False
         self._wakeup: Wakeup | None = None
         self._log_destroy_pending = True
@@ -233,15 +233,15 @@ class Task(CancellableTask, Promise):
         return self.take_back_cancel()
 
     def cancelling(self) -> int:
-        """Return how many requests have not been taken back."""
-        return self._num_cancels
+        """Return how many requests have not been taken back; inside a shield, without those that it holds back."""
+        return self._num_cancels and self.count_cancels()
 
     # Ending: called by the loop
 
     # flat: once for every task
     def returned(self, value: object) -> None:
         """End with a value."""
-        if self.alert and (self._must_cancel or (self._num_cancels and self._inner_edge is not None)):
+        if self.alert and (self._must_cancel or (self._num_cancels and self._inner_edges)):
             # Cancelled in its last step, with no await left to raise it in.
             self._must_cancel = False
             self._state = CANCELLED
@@ -268,11 +268,11 @@ class Task(CancellableTask, Promise):
             del children[self]
             if not children and not nursery._body_running:
                 nursery.check_closed()
-        callbacks = self._callbacks
+        callbacks = self._told
         if callbacks is not None:
             # The common cases of `_schedule_callbacks`, in line: 80 ns.
             if type(callbacks) is Task:
-                self._callbacks = None
+                self._told = None
                 waiter: Any = callbacks
                 if waiter.awaits is self and waiter.abort is abort_await:
                     waiter.abort = None
@@ -280,7 +280,7 @@ class Task(CancellableTask, Promise):
             elif type(callbacks) is list:
                 self._schedule_callbacks()
             else:
-                self._callbacks = None
+                self._told = None
                 callbacks.ended(self)
 
     def failed(self, error: BaseException) -> None:
@@ -340,7 +340,7 @@ class Task(CancellableTask, Promise):
         self._must_cancel = False
         self._num_cancels = 0
         self._state = PENDING
-        self._callbacks = None
+        self._told = None
         self._asyncio_future_blocking = False
         self._wakeup = None
         self._log_destroy_pending = True
@@ -368,7 +368,7 @@ class Task(CancellableTask, Promise):
             parts.append(f"coro=<{coroutines._format_coroutine(self.coro)}>")  # type: ignore[attr-defined]  # not in typeshed
         if self.awaits is not None and self._state is PENDING:
             parts.append(f"wait_for={self.awaits!r}")
-        if self._callbacks:
+        if self._told:
             parts.append(self._describe_callbacks())
         if self._state is FINISHED:
             parts.append(self._describe_end())

@@ -272,7 +272,7 @@ class TaskGroup:
         self._children[task] = None
         if nursery.cancel_scope._doomed:
             self._note_late_birth(task)
-        task._callbacks = self
+        task._told = self
         if runner.instruments is not None:
             runner.instruments.call("task_spawned", task)
         runner.queue.append(task)
@@ -320,7 +320,7 @@ class TaskGroup:
             if isinstance(made, Promise):
                 # The first to be told: that is how it knows that its failure is taken.
                 others = [pair for pair in made.registered() if pair[0] is not FIRST_STEP]
-                made._callbacks = [(self, None), *others] if others else self
+                made._told = [(self, None), *others] if others else self
             else:
                 made.add_done_callback(self.ended)
             if self._aborting:

@@ -385,7 +385,7 @@ else:
                     # The rest of this loop, for nearly every child: 15 % of gathering 100.
                     seen[given] = child = OwnTask(runner, given, copy_context(), group, task_number())
                     child._log_destroy_pending = False
-                    child._callbacks = outer
+                    child._told = outer
                     group._children[child] = None
                     runner.queue.append(child)
                     children.append(child)
@@ -400,8 +400,8 @@ else:
                     if child is not given:
                         # Nobody else can see it: what it says at its destruction would come as a surprise.
                         child._log_destroy_pending = False
-                    if type(child) is OwnTask and child._callbacks is None and child._state is PENDING:
-                        child._callbacks = outer
+                    if type(child) is OwnTask and child._told is None and child._state is PENDING:
+                        child._told = outer
                     elif child.done():
                         done.append(child)
                     elif isinstance(child, Promise):
@@ -515,8 +515,8 @@ else:
             watch = _Watch(1 if return_when == FIRST_COMPLETED else len(pending), return_when == FIRST_EXCEPTION)
             for future in pending:
                 if type(future) is OwnTask:
-                    if future._callbacks is None:
-                        future._callbacks = watch
+                    if future._told is None:
+                        future._told = watch
                     else:
                         future.tell(watch)
                 else:

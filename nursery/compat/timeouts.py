@@ -109,10 +109,10 @@ class Timeout:
         runner = current.runner
         task: Any = None if runner is None else runner.current
         if runner is not None and type(task) is OwnTask:
-            self._cancelling = count = task._num_cancels
-            if count:
+            self._cancelling = task._num_cancels
+            if self._cancelling:
                 # What a shield holds back does not concern this block.
-                self._cancelling = count - task._held
+                self._cancelling -= task._held
             self._shields = SHIELDS.get()
         else:
             runner = running_loop().runner
@@ -157,10 +157,7 @@ class Timeout:
         if self._state is not EXPIRING or task is None:
             raise RuntimeError(f"Timeout is left, but it is {self._state.value}")
         self._state = EXPIRED
-        count = task.uncancel()
-        if count and type(task) is OwnTask:
-            count -= task._held
-        if count <= self._cancelling and exc_val is not None:
+        if task.uncancel() <= self._cancelling and exc_val is not None:
             # Nobody else has asked for a cancellation meanwhile: the one under way is ours.  Unless it is a scope's.
             if isinstance(exc_val, asyncio.CancelledError):
                 if not isinstance(exc_val, Cancelled):
