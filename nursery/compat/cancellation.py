@@ -195,6 +195,10 @@ class CancellableTask(KernelTask):
             awaits = self.awaits
             if awaits is not None and (awaits.cancel(msg=msg) or ended_by_cancellation(awaits)):
                 return
+            if self.abort is abort_place and not self.runner.ki_pending:
+                # What `refresh` would come to: 3 of 8 us.
+                self._interrupt_in_place(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
+                return
         self._must_cancel = True
         self._cancel_message = msg
         self.refresh()
@@ -396,6 +400,9 @@ class CancellableTask(KernelTask):
             error = self.level_error()
         else:
             return
+        self._interrupt_in_place(error)
+
+    def _interrupt_in_place(self, error: BaseException) -> None:
         self.custom_sleep_data.withdraw(self)
         self.abort = None
         self.outcome = outcome.Error(error)
