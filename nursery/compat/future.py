@@ -94,6 +94,8 @@ class Future(Promise):
             raise asyncio.InvalidStateError(f"{self._state}: {self!r}")
         if isinstance(exception, type):
             exception = exception()
+        if not isinstance(exception, BaseException):
+            raise TypeError(f"invalid exception object: set_exception() takes an exception, not {exception!r}")
         if isinstance(exception, StopIteration):
             # It would end a coroutine that awaits this future, as if that had returned.
             converted = RuntimeError("StopIteration interacts badly with generators and cannot be raised into a Future")

@@ -130,7 +130,7 @@ class Promise:
             self._asyncio_future_blocking = True
             yield self
             if self._state is PENDING:
-                raise RuntimeError("await wasn't used with future")
+                yield from self._await_again()
         if self._state is FINISHED and self._failure is None:
             return self._result
         try:
@@ -138,6 +138,14 @@ class Promise:
         finally:
             # As there.
             del self
+
+    def _await_again(self) -> Generator[Any, None, None]:
+        """Wait on: another task was given the same coroutine, and has woken this await; as asyncio's futures do."""
+        while self._state is PENDING:
+            if self._asyncio_future_blocking:
+                raise RuntimeError("await wasn't used with future")
+            self._asyncio_future_blocking = True
+            yield self
 
     __iter__ = __await__
 

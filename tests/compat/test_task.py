@@ -485,3 +485,33 @@ def test_tasks_and_futures_take_attributes_of_their_users() -> None:
         await made[0]
 
     compat.run(main())
+
+
+def test_a_coroutine_that_two_tasks_were_given_serves_the_first_as_in_asyncio() -> None:
+    async def main() -> None:
+        future = asyncio.get_running_loop().create_future()
+
+        async def wait() -> int:
+            result: int = await future
+            return result
+
+        coro = wait()
+        first, second = asyncio.create_task(coro), asyncio.create_task(coro)
+        await turns(2)
+        future.set_result(3)
+        assert await first == 3
+        with pytest.raises(RuntimeError, match="already awaited"):
+            await second
+
+    compat.run(main())
+
+
+@pytest.mark.parametrize("wrong", [5, int])
+def test_a_future_takes_nothing_but_an_exception_for_its_failure(wrong: Any) -> None:
+    async def main() -> None:
+        future = asyncio.get_running_loop().create_future()
+        with pytest.raises(TypeError, match="invalid exception object"):
+            future.set_exception(wrong)
+        future.cancel()
+
+    compat.run(main())
