@@ -241,7 +241,7 @@ class Task(CancellableTask, Promise):
     # flat: once for every task
     def returned(self, value: object) -> None:
         """End with a value."""
-        if self.alert and (self._must_cancel or (self._num_cancels and self._inner_edges)):
+        if self.alert and (self._must_cancel or (self._num_cancels and self._edges)):
             # Cancelled in its last step, with no await left to raise it in.
             self._must_cancel = False
             self._state = CANCELLED
@@ -307,7 +307,20 @@ class Task(CancellableTask, Promise):
         self._must_cancel = False
         _unregister(self if OWNED else weakref.ref(self))
         try:
-            self._end(None, passed_on)
+            nursery = self.parent_nursery
+            if (
+                passed_on is not None
+                or nursery is None
+                or self.scope is not nursery.cancel_scope
+                or self.breaks is not None
+                or self is self.runner.main_task
+            ):
+                self._end(None, passed_on)
+            else:
+                # As in `returned`.
+                self.ended = True
+                del nursery._children[self]
+                nursery.check_closed()
             self._schedule_callbacks()
             if leave_loop:
                 raise error
