@@ -46,3 +46,22 @@ async def taskgroup(meter: Meter) -> None:
                 tasks = [group.create_task(_answer()) for _ in range(GROUP)]
             total += sum(task.result() for task in tasks)
         expect("sum of the answers", total, 42 * LAP)
+
+
+async def wait(meter: Meter) -> None:
+    for _ in meter.laps(LAP):
+        total = 0
+        for _ in range(LAP // GROUP):
+            done, pending = await asyncio.wait([asyncio.create_task(_answer()) for _ in range(GROUP)])
+            expect("tasks left", len(pending), 0)
+            total += sum(task.result() for task in done)
+        expect("sum of the answers", total, 42 * LAP)
+
+
+async def as_completed(meter: Meter) -> None:
+    for _ in meter.laps(LAP):
+        total = 0
+        for _ in range(LAP // GROUP):
+            for next_one in asyncio.as_completed([_answer() for _ in range(GROUP)]):
+                total += await next_one
+        expect("sum of the answers", total, 42 * LAP)

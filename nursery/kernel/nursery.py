@@ -453,7 +453,15 @@ class NurseryManager:
             await park(task, nursery.abort_wait)
         else:
             nursery._closed = True
-            await bare_yield()
+            try:
+                await bare_yield()
+            except GeneratorExit:
+                raise
+            except BaseException as thrown:
+                # By a scheduler other than ours, which steps this task: the block is left in order all the same
+                # (tests/compat/test_cancellation_table.py).
+                why = CancelReason("nursery", f"the parent was interrupted by {thrown!r}", repr(task))
+                nursery.add_error(thrown, why)
         if task.alert:
             task.note_schedule_point()
         nurseries = task._nurseries

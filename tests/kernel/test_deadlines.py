@@ -19,7 +19,7 @@ from .in_run import in_a_run, in_virtual_time
 class Entry:
     """Something with a deadline, that notes its expiry."""
 
-    def __init__(self, name: object, expired: list[object], act: Callable[[], None] | None = None) -> None:
+    def __init__(self, name: object, expired: list[object], act: Callable[[], object] | None = None) -> None:
         self.name = name
         self.expired = expired
         self.act = act
@@ -129,6 +129,45 @@ def test_soonest_is_never_later_than_the_earliest_deadline() -> None:
         table.check()
     assert len(table) == len(live)
     assert dict(table) == live
+
+
+def test_an_earlier_deadline_in_the_bucket_used_last_is_the_soonest() -> None:
+    table = Deadlines()
+    first, second, third = (Entry(name, []) for name in "abc")
+    table.add(first, 10.003)
+    table.add(second, 10.001)
+    table.check()
+    assert table.soonest == 10.001
+    table.remove(second, 10.001)
+    assert table.next_deadline() == 10.003
+    table.add(third, 10.002)
+    table.check()
+    assert table.soonest == 10.002
+
+
+def test_an_entry_for_the_bucket_used_last_is_not_lost_when_that_was_dropped() -> None:
+    table, expired = Deadlines(), list[object]()
+    first, second = Entry("first", expired), Entry("second", expired)
+    table.add(first, 10.001)
+    table.remove(first, 10.001)
+    assert table.next_deadline() == inf
+    table.add(second, 10.001)
+    table.check()
+    assert table.next_deadline() == 10.001
+    table.expire(11.0)
+    assert expired == ["second"]
+
+
+def test_what_an_expiry_adds_to_a_bucket_that_is_being_emptied_expires_later() -> None:
+    table, expired = Deadlines(), list[object]()
+    late = Entry("late", expired)
+    table.add(Entry("first", expired, lambda: table.add(late, 10.001)), 10.001)
+    assert table.expire(11.0)
+    assert expired == ["first"]
+    table.check()
+    assert table.next_deadline() == 10.001
+    table.expire(11.0)
+    assert expired == ["first", "late"]
 
 
 def test_setting_and_dropping_timeouts_for_ever_keeps_the_table_small() -> None:

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from ipaddress import ip_address
 from socket import AF_INET, SOCK_DGRAM, SOCK_STREAM, AddressFamily, SocketKind
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVarTuple
 
 from ...kernel.current import current_runner
 from ...network.resolver import HostnameResolver, set_custom_hostname_resolver
@@ -32,6 +32,8 @@ from .stream_socket import StreamSocket
 
 if TYPE_CHECKING:
     from ...kernel.runner import Runner
+
+Ts = TypeVarTuple("Ts")
 
 # What Linux lets callers add to the kind of a socket.
 FLAGS_OF_KIND: Final[int] = getattr(stdlib_socket, "SOCK_NONBLOCK", 0) | getattr(stdlib_socket, "SOCK_CLOEXEC", 0)
@@ -212,7 +214,7 @@ class Network(SocketFactory):
     def _between(self, a: Host, b: Host) -> Link:
         return PERFECT if a is b else self._links.get(frozenset((a, b)), self._link)
 
-    def after(self, seconds: float, call: Callable[..., object], *args: Any) -> None:
+    def after(self, seconds: float, call: Callable[[*Ts], object], *args: *Ts) -> None:
         """Make a call when the time has come; at once for 0."""
         if seconds <= 0:
             call(*args)
