@@ -6,6 +6,7 @@ tracebacks that begin with its own first frame.
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import io
 import os
@@ -33,7 +34,11 @@ def fail(message: str, code: int) -> NoReturn:
 def as_main(**names: object) -> ModuleType:
     """Make the module `__main__` of the program."""
     module = ModuleType("__main__")
-    module.__dict__.update(names, __builtins__=__builtins__)
+    if sys.version_info < (3, 14):
+        names["__annotations__"] = {}
+    if sys.version_info >= (3, 15):
+        del names["__cached__"]
+    module.__dict__.update(names, __builtins__=builtins)
     sys.modules["__main__"] = module
     return module
 

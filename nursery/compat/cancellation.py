@@ -1,7 +1,7 @@
 """Where edge-triggered Task.cancel() meets level-triggered cancel scopes: the one file that knows both rules.
 
 Invariant: whatever interrupts a task is raised in it at a point where its dialect allows that, exactly once for an
-edge, and is never lost: an edge that cannot be raised yet stays in `_must_cancel` or `_inner_edges`, a scope's
+edge, and is never lost: an edge that cannot be raised yet stays in `_must_cancel` or `_edges`, a scope's
 cancellation stays in the scope.  `alert` tells that one of them is waiting.
 
 Who interrupts, and where the task stands (tests/compat/test_cancellation_table.py has a test for each cell):
@@ -83,7 +83,7 @@ class Cancelled(errors.Cancelled, asyncio.CancelledError, _kernel=True):
 # context where it comes from.
 if TYPE_CHECKING:
     Shields: TypeAlias = "tuple[CancelScope, Shields] | None"
-    InnerEdge: TypeAlias = tuple[Shields, object, bool]
+    ShieldedEdge: TypeAlias = tuple[Shields, object, bool]
 SHIELDS: Final[ContextVar[Shields]] = ContextVar("nursery.compat.SHIELDS", default=None)
 
 # The generators of the kernel in which a native wait stands.
@@ -111,7 +111,7 @@ def depth(shields: Shields) -> int:
     return count
 
 
-def is_edge(error: BaseException) -> bool:
+def is_edge(error: BaseException | None) -> bool:
     """Return whether `error` is a cancellation by Task.cancel(), not by a scope."""
     return isinstance(error, asyncio.CancelledError) and not isinstance(error, errors.Cancelled)
 
@@ -140,18 +140,18 @@ def ended_by_cancellation(future: asyncio.Future[Any]) -> bool:
 class CancellableTask(KernelTask):
     """A kernel task that both kinds of cancellation reach.
 
-    `awaits` is the future that the task waits for, until the task is stepped; `_must_cancel` an edge that was not
-    raised yet, `_cancel_message` its message.  `_inner_edges` are edges that were not raised yet either and came
-    from inside a shield of the task's: with each the shields around whoever asked, its message, and whether a shield
-    further in holds it back.  `_held` is how many requests are held back by shields.
+    `awaits` is the future that the task waits for, until the task is stepped; `_must_cancel` an edge that is due,
+    `_cancel_message` its message.  `_edges` are those that a shield has to do with: with each the shields around
+    whoever asked, its message, and whether one of the task's other shields has held it back.  Libraries take a
+    `_must_cancel` to mean that the task is about to be interrupted, so what is held back is not there.
     """
 
     if TYPE_CHECKING:
         __slots__ = (
             "_asked",
+            "_asked_by_edge",
             "_cancel_message",
-            "_held",
-            "_inner_edges",
+            "_edges",
             "_must_cancel",
             "_num_cancels",
             "awaits",
@@ -161,14 +161,15 @@ class CancellableTask(KernelTask):
         # No slots of its own: a native task can become one of these.
         __slots__ = ()
         _asked, _cancel_message, _must_cancel, _num_cancels, awaits, resends = slots_named(0, 6)
-        _held, _inner_edges = slots_named(16, 2)
+        _edges, _asked_by_edge = slots_named(16, 2)
 
     awaits: asyncio.Future[Any] | None
     resends: bool
+    # Which future was cancelled for a scope, or for an edge.
     _asked: asyncio.Future[Any] | None
+    _asked_by_edge: asyncio.Future[Any] | None
     _must_cancel: bool
-    _inner_edges: tuple[InnerEdge, ...]
-    _held: int
+    _edges: tuple[ShieldedEdge, ...]
     _num_cancels: int
     _cancel_message: object
 
@@ -181,72 +182,63 @@ class CancellableTask(KernelTask):
         """
         self._num_cancels += 1
         if self.edge_is_held():
-            held = self.edge_is_held(shields)
-            if held:
-                self._held += 1
-            elif self.ends_with_its_future(msg):
+            if self.edge_is_held(shields):
+                self._edges = (*self._edges, (shields, msg, True))
                 return
-            if self.is_inside_one_of(shields):
-                self._inner_edges = (*self._inner_edges, (shields, msg, held))
-                self.refresh()
-                return
+            inside = True
         else:
-            # `ends_with_its_future`, in line.
-            awaits = self.awaits
-            if awaits is not None and (awaits.cancel(msg=msg) or ended_by_cancellation(awaits)):
-                return
-            if self.abort is abort_place and not self.runner.ki_pending:
-                # What `refresh` would come to: 3 of 8 us.
-                self._interrupt_in_place(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
-                return
-        self._must_cancel = True
-        self._cancel_message = msg
-        self.refresh()
-
-    def ends_with_its_future(self, msg: object) -> bool:
-        """Cancel the future that the task waits for; return whether that will wake it with a cancellation."""
+            inside = False
         awaits = self.awaits
-        # One that is on its way already stands for this one too.
-        return awaits is not None and (awaits.cancel(msg=msg) or ended_by_cancellation(awaits))
+        if awaits is not None and (awaits.cancel(msg=msg) or ended_by_cancellation(awaits)):
+            if self.resends and self._asked is awaits:
+                # What is on its way is a scope's, and the scope would absorb it: this one goes first (`send_answer`).
+                self._must_cancel = True
+                self._cancel_message = msg
+                return
+            # The future wakes the task with the cancellation; one that is on its way already stands for this one too.
+            self._asked_by_edge = awaits
+            return
+        if self.abort is abort_place and not self.runner.ki_pending:
+            # What `refresh` would come to: 3 of 8 us.
+            self._interrupt_in_place(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
+            return
+        if inside:
+            self._edges = (*self._edges, (shields, msg, False))
+        else:
+            self._must_cancel = True
+            self._cancel_message = msg
+        self.refresh()
 
     def take_back_cancel(self) -> int:
         """Count one request less; when none is left but those that are held, drop an edge that was not raised."""
         if self._num_cancels > 0:
             self._num_cancels -= 1
-            if self._num_cancels == 0 and (self._must_cancel or self._inner_edges):
+            if self._num_cancels == 0 and (self._must_cancel or self._edges):
                 self._must_cancel = False
-                self._inner_edges = ()
-                self._held = 0
+                self._edges = ()
                 self.refresh()
-            elif self._num_cancels and (self._held or self._inner_edges):
-                self._drop_innermost_edge()
+            elif self._num_cancels < len(self._edges):
+                # The innermost one is who takes its request back.
+                dropped = max(self._edges, key=lambda edge: depth(edge[0]))
+                self._edges = tuple(edge for edge in self._edges if edge is not dropped)
+                self.refresh()
         return self.count_cancels()
+
+    @property
+    def _held(self) -> int:
+        """How many requests shields have held back, and were not raised yet."""
+        return sum(held for _, _, held in self._edges)
 
     def count_cancels(self) -> int:
         """Return how many requests there are; to the task itself, without those that a shield holds back."""
         count = self._num_cancels
-        if count and self._held and self.runner.current is self:
+        if count and self._edges and self.runner.current is self:
             return count - self._held
         return count
 
-    def _drop_innermost_edge(self) -> None:
-        """Drop one pending request, if there are more of them than requests."""
-        pending = self._held + sum(not held for _, _, held in self._inner_edges)
-        if self._num_cancels >= pending:
-            return
-        if self._inner_edges:
-            dropped = max(self._inner_edges, key=lambda edge: depth(edge[0]))
-            self._inner_edges = tuple(edge for edge in self._inner_edges if edge is not dropped)
-            self._held -= dropped[2]
-            self.refresh()
-        else:
-            self._held -= 1
-
     def edge_is_due(self) -> bool:
         """Return whether there is an edge to raise, and no shield holds it back."""
-        if self._must_cancel and not self.edge_is_held():
-            return True
-        return bool(self._inner_edges) and not all(self.edge_is_held(edge[0]) for edge in self._inner_edges)
+        return self._must_cancel or not all(self.edge_is_held(edge[0]) for edge in self._edges)
 
     def edge_is_held(self, shields: Shields = None) -> bool:
         """Return whether a shield of the task's own stands between it and an edge from inside of these."""
@@ -261,20 +253,16 @@ class CancellableTask(KernelTask):
             scope = scope._parent
         return False
 
-    def is_inside_one_of(self, shields: Shields) -> bool:
-        """Return whether one of these shields is the task's own, and holds outer edges back."""
-        while shields is not None:
-            scope, shields = shields
-            if scope._task is self and scope._shield:
-                return True
-        return False
-
     def entered_shield(self, scope: CancelScope) -> None:
         """Let whatever is begun inside the shield know that it is: a timeout there is to interrupt the task."""
         around = self.context.get(SHIELDS) if self.runner.current is not self else SHIELDS.get()
         while around is not None and around[0]._state == CLOSED:
             around = around[1]
         self._set_shields((scope, around))
+        if self._must_cancel:
+            # It was asked for outside.
+            self._must_cancel = False
+            self._edges = (*self._edges, (around, self._cancel_message, True))
 
     def note_shields(self) -> None:
         """Catch up with the shields that were entered before a loop was opened in the run."""
@@ -299,7 +287,7 @@ class CancellableTask(KernelTask):
     def raise_later(self, msg: object) -> None:
         """Let an edge be raised again, at the next await: something else went before it."""
         if self.edge_is_held():
-            self._inner_edges = (*self._inner_edges, (SHIELDS.get(), msg, False))
+            self._edges = (*self._edges, (SHIELDS.get(), msg, False))
         else:
             self._must_cancel = True
             self._cancel_message = msg
@@ -311,26 +299,23 @@ class CancellableTask(KernelTask):
 
     def due_message(self) -> object:
         """Return the message of the edge that is due."""
-        if self._must_cancel and not self.edge_is_held():
+        if self._must_cancel:
             return self._cancel_message
-        return next((msg for shields, msg, _ in self._inner_edges if not self.edge_is_held(shields)), None)
+        return next((msg for shields, msg, _ in self._edges if not self.edge_is_held(shields)), None)
 
     def drop_due_edges(self) -> None:
         """Count as raised what may be raised now: all but what a shield holds back."""
-        if self._inner_edges:
-            left = tuple(edge for edge in self._inner_edges if self.edge_is_held(edge[0]))
-            self._held -= sum(held for _, _, held in self._inner_edges) - sum(held for _, _, held in left)
-            self._inner_edges = left
-        if self._must_cancel and not self.edge_is_held():
-            self._must_cancel = False
-            self._held = 0
-            self._cancel_message = None
+        if self._edges:
+            self._edges = tuple(edge for edge in self._edges if self.edge_is_held(edge[0]))
+        self._must_cancel = False
+        self._cancel_message = None
 
     def take_edge(self) -> asyncio.CancelledError:
         """Return the pending edge as the exception to raise; it counts as raised."""
         message = self.due_message()
         self.drop_due_edges()
-        self.refresh()
+        # Not `refresh`, which would deliver a scope's cancellation to a task that is on its way with this one.
+        self.alert = self.is_interrupted() or self.count is not None
         return asyncio.CancelledError() if message is None else asyncio.CancelledError(message)
 
     # What the kernel asks
@@ -475,7 +460,13 @@ class CancellableTask(KernelTask):
         if self.has_keyboard_interrupt():
             return self.coro.throw(outcome.capture(self.runner.raise_keyboard_interrupt).error)
         if ended_by_cancellation(asked):
-            return self.coro.throw(self.level_error())
+            if self.edge_is_due():
+                return self.coro.throw(self.take_edge())
+            if asked is not self._asked_by_edge or self._num_cancels <= self._held:
+                return self.coro.throw(self.level_error())
+            # An edge had asked it before, which leaves the scope as well: the future raises that.
+        if self.edge_is_due():
+            self.alert = True
         return self.coro.send(None)
 
     def level_error(self) -> errors.Cancelled:
@@ -518,9 +509,15 @@ def stands_for_cancelled(task: KernelTask, num_cancels: int, error: BaseExceptio
 
     Library code may answer a scope's `Cancelled` with a CancelledError of its own (3.11's Condition.wait for one), and
     a task of asyncio's class is told of a scope by one.  It is the scope's if the task was told and nobody has asked
-    for an edge.
+    for an edge; and not if it is what the nursery of this scope was cancelled for.
     """
-    return is_edge(error) and num_cancels == 0 and 0 < scope._serial <= task.delivered
+    reason = scope._reason
+    return (
+        is_edge(error)
+        and num_cancels == 0
+        and 0 < scope._serial <= task.delivered
+        and (reason is None or reason.source != "nursery")
+    )
 
 
 def part_with_edge(errors_: list[BaseException]) -> tuple[BaseException | None, list[BaseException]]:
@@ -570,4 +567,4 @@ class Reminder:
             task.refresh()
 
 
-leave_unset(CancellableTask, _asked=None, _cancel_message=None, _held=0, _inner_edges=())
+leave_unset(CancellableTask, _asked=None, _cancel_message=None)

@@ -18,12 +18,14 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from weakref import WeakKeyDictionary
 
+import outcome
+
 from ..kernel.errors import not_in_a_run
 from ..kernel.runner import Runner
 from ..kernel.scope import CancelScope, newest_cancellation_around
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import PARK, Signal
-from .cancellation import part_with_edge, stands_for_cancelled
+from .cancellation import is_edge, part_with_edge, stands_for_cancelled
 from .task import Task, close_what_was_left_open
 
 if TYPE_CHECKING:
@@ -40,8 +42,9 @@ PATIENCE: Final = 3
 class NativeWait(asyncio.Future[None]):
     """What a C task awaits while the kernel has it parked.
 
-    To cancel it is to ask the native wait: one that cannot be interrupted goes on, and the C task keeps the edge for
-    its next await.
+    To cancel it is to ask the native wait.  One that cannot be interrupted goes on, and so does one that is over: they
+    must not be left by an exception, which the C task would throw if it kept the edge by itself.  So the answer is yes,
+    and the C task is asked again as soon as it goes on, for its next await.
     """
 
     def __init__(self, record: Record, loop: LoopState) -> None:
@@ -51,14 +54,18 @@ class NativeWait(asyncio.Future[None]):
         self._asyncio_future_blocking = True
 
     def cancel(self, msg: object = None) -> bool:
-        """Ask the native wait whether it can be interrupted."""
-        return not self.done() and self._record.interrupt(msg)
+        """Ask the native wait; return whether the C task still waits for this."""
+        ctask: Any = self._record._ctask()
+        if self.done() and (ctask is None or ctask._fut_waiter is not self):
+            return False
+        self._record.interrupt(msg)
+        return True
 
 
 class Record(KernelTask):
     """The kernel's view of one C task."""
 
-    __slots__ = ("_borrowed", "_ctask", "_edge", "_looks", "_waits", "loop")
+    __slots__ = ("_borrowed", "_ctask", "_edge", "_looks", "_postponed", "_waits", "loop")
 
     def __init__(self, loop: LoopState, ctask: asyncio.Task[Any]) -> None:
         coro: Any = ctask.get_coro()
@@ -68,6 +75,8 @@ class Record(KernelTask):
         self.scope = loop.root_group.cancel_scope
         self._waits: NativeWait | None = None
         self._edge: asyncio.CancelledError | None = None
+        # The message of an edge that the native wait did not raise.
+        self._postponed: tuple[object] | None = None
         self._ctask = weakref.ref(ctask)
         # Whether `_look` is in the queue; and how many edges were asked for on behalf of a scope.
         self._looks = False
@@ -86,17 +95,38 @@ class Record(KernelTask):
         """Let the C task go on."""
         waits, self._waits = self._waits, None
         self.runner.current = None
+        if self._postponed is not None and self.outcome is None:
+            self.outcome = outcome.Value(None)
         if waits is not None and not waits.done():
             waits.set_result(None)
         return PARK
 
-    def interrupt(self, msg: object) -> bool:
-        """Be told of an edge while the C task is parked; return whether the native wait will raise it."""
-        self._edge = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
-        self.deliver()
-        taken = self._edge is None
-        self._edge = None
-        return taken
+    def interrupt(self, msg: object) -> None:
+        """Be told of an edge while the C task waits: the native wait raises it, or `take_outcome` asks for it again."""
+        if self.abort is not None:
+            self._edge = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+            self.deliver()
+            taken = self._edge is None
+            self._edge = None
+            if taken:
+                return
+        elif isinstance(self.outcome, outcome.Error) and is_edge(self.outcome.error):
+            # The one that is on its way stands for this one too.
+            return
+        elif self.outcome is None:
+            # Woken already: so that it is looked at.
+            self.outcome = outcome.Value(None)
+        self._postponed = (msg,)
+
+    def take_outcome(self) -> Any:
+        """Return the value or raise the error that the waker left; an edge that is left comes at the next await."""
+        postponed, self._postponed = self._postponed, None
+        ctask = self._ctask()
+        if postponed is not None and ctask is not None and ctask.cancelling():
+            # It is being stepped, so this waits for its next await; and it is counted already.
+            ctask.cancel(postponed[0])
+            ctask.uncancel()
+        return KernelTask.take_outcome(self)
 
     def interruption(self) -> Any:
         """Return what raises the interruption that comes first."""

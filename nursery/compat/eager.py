@@ -7,19 +7,23 @@ again.  What the step ends in is treated as the batch does it (loop/batch.py; te
 from __future__ import annotations
 
 import asyncio
+import sys
 from asyncio import tasks as stdlib_tasks
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ..kernel.current import current
 from ..kernel.traps import DETACH, PARK
 from .task import Task, await_future
 
 if TYPE_CHECKING:
     from ..kernel.nursery import Nursery
+    from ..kernel.runner import Runner
     from .loop import EventLoop
 
 T = TypeVar("T")
+AnyTask = TypeVar("AnyTask")
 
 _stdlib: Final[Any] = stdlib_tasks
 
@@ -63,13 +67,49 @@ def start_eagerly(
     runner.current = task
     try:
         _first_step(task)
+        if task.ended:
+            # As in asyncio: the one way to see that there never was more than one step.
+            task.coro = None  # type: ignore[assignment]  # nothing looks at it any more
+        return made  # type: ignore[no-any-return]  # it says so itself
     finally:
         runner.current = maker
         swap_current_task(loop, before)
-    if task.ended:
-        # As in asyncio: the one way to see that there never was more than one step.
-        task.coro = None  # type: ignore[assignment]  # nothing looks at it any more
-    return made  # type: ignore[no-any-return]  # it says so itself
+        # The traceback of its error leads here (tests/compat/test_eager.py).
+        del made, task
+
+
+def construct(
+    constructor: Callable[..., AnyTask],
+    coro: Any,
+    loop: asyncio.AbstractEventLoop,
+    eager_start: bool,
+    options: dict[str, Any],
+) -> AnyTask:
+    """Let a constructor of tasks, as a subclass of asyncio.Task, make one, eagerly or not.
+
+    3.11's class knows nothing of `eager_start`: there the step that it has scheduled is run here.
+    """
+    if sys.version_info >= (3, 12):
+        return constructor(coro, loop=loop, eager_start=eager_start, **options)
+    try:
+        return constructor(coro, loop=loop, eager_start=eager_start, **options)
+    except TypeError as exc:
+        if "eager_start" not in str(exc):
+            raise
+    runner: Runner | None = getattr(loop, "runner", None)
+    queued = 0 if runner is None else len(runner.queue)
+    task = constructor(coro, loop=loop, **options)
+    if eager_start and runner is not None and current.runner is runner and len(runner.queue) == queued + 1:
+        step: Any = runner.queue.pop()
+        maker = runner.current
+        before = swap_current_task(loop, None)
+        runner.current = None
+        try:
+            step._run()
+        finally:
+            runner.current = maker
+            swap_current_task(loop, before)
+    return task
 
 
 def _first_step(task: Task) -> None:
@@ -79,8 +119,11 @@ def _first_step(task: Task) -> None:
         value = stop.value
     except BaseException as exc:
         error = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
-        task.failed(error)
-        del error
+        try:
+            task.failed(error)
+        finally:
+            # The error's traceback has this frame behind it.
+            del error, task
         return
     else:
         if message is None:

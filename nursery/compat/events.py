@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from asyncio import events as stdlib_events
 from asyncio import format_helpers
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 if sys.version_info >= (3, 13):
-    describe_call: Final = partial(format_helpers._format_callback_source, debug=True)  # type: ignore[call-arg]  # not in typeshed
+    describe_call: Final = partial(format_helpers._format_callback_source, debug=True)  # type: ignore[call-arg, unused-ignore]  # not in typeshed
 else:
     describe_call: Final = format_helpers._format_callback_source
 
@@ -116,6 +117,54 @@ class Handle(asyncio.Handle):
         self._loop.call_exception_handler(context)
 
 
+if sys.version_info < (3, 14):
+    ThreadSafeHandle = Handle
+else:
+
+    class GuardedContext:
+        """Stands in a handle for the context: runs the callback while no other thread can cancel it."""
+
+        __slots__ = ("cancelled", "context", "lock")
+
+        def __init__(self, context: Context, lock: threading.RLock) -> None:
+            self.context = context
+            self.lock = lock
+            self.cancelled = False
+
+        def run(self, callback: Callable[..., object], *args: Any) -> None:
+            """Run the callback, unless it was cancelled meanwhile."""
+            with self.lock:
+                if not self.cancelled:
+                    self.context.run(callback, *args)
+
+    class ThreadSafeHandle(Handle, stdlib_events._ThreadSafeHandle):
+        """What `call_soon_threadsafe` returns: another thread that cancels it waits for a callback that is running.
+
+        So it is from 3.14 on.
+        """
+
+        __slots__ = ()
+
+        def __init__(
+            self, callback: Callable[..., object], args: Sequence[Any], loop: LoopState, context: Context | None
+        ) -> None:
+            Handle.__init__(self, callback, args, loop, context, depth=3)
+            self._lock = threading.RLock()
+            self._context = GuardedContext(self._context, self._lock)
+
+        def get_context(self) -> Context:
+            """Return the context that the callback runs in."""
+            return self._context.context
+
+        def cancel(self) -> None:
+            """Forget the callback; if another thread is running it, wait for its end."""
+            with self._lock:
+                self._context.cancelled = True
+                Handle.cancel(self)
+
+    ThreadSafeHandle.__name__ = "Handle"
+
+
 class TimerHandle(Handle, asyncio.TimerHandle):
     """A callback that waits for its time."""
 
@@ -125,6 +174,13 @@ class TimerHandle(Handle, asyncio.TimerHandle):
     # (tests/compat/test_timers.py).
     __hash__ = object.__hash__
     __eq__ = object.__eq__
+
+    # asyncio's own ask its `__eq__`.
+    def __le__(self, other: object) -> bool:
+        return self._when <= other._when if isinstance(other, asyncio.TimerHandle) else NotImplemented  # type: ignore[attr-defined]  # not in typeshed
+
+    def __ge__(self, other: object) -> bool:
+        return self._when >= other._when if isinstance(other, asyncio.TimerHandle) else NotImplemented  # type: ignore[attr-defined]  # not in typeshed
 
     _when: float
     _scheduled: bool
@@ -192,15 +248,34 @@ class SoonHandle(Handle):
 
 
 class LaterHandle(SoonHandle, TimerHandle):
-    """What `call_later` and `call_at` return; its maker fills `_when` and `_scheduled` as well."""
+    """What `call_later` and `call_at` return; its maker fills `_when` and `_bucket` as well.
 
-    __slots__ = ()
+    `_bucket` is the one of the deadlines in which it stands, else None.
+    """
 
+    __slots__ = ("_bucket",)
+
+    _bucket: dict[Any, float] | None
+
+    if not TYPE_CHECKING:
+
+        @property
+        def _scheduled(self) -> bool:
+            return self._bucket is not None
+
+    def expire(self) -> None:
+        """Queue the callback: its time has come; called by the deadlines."""
+        self._bucket = None
+        self._loop.runner.queue.append(self)
+
+    # flat: once for every timer that is not needed after all
     def cancel(self) -> None:
         """Forget the callback."""
-        if self._scheduled:
-            self._scheduled = False
-            self._loop.runner.deadlines.remove(self, self._when)
+        bucket = self._bucket
+        if bucket is not None:
+            # What `deadlines.remove` does; a host that sleeps until then may wake for nothing.
+            del bucket[self]
+            self._bucket = None
         self._callback = self._args = None
 
 
@@ -224,6 +299,10 @@ class ReadinessHandle(Handle):
         self.abort = None
 
 
+# In the reports of debug mode.
+ReadinessHandle.__name__ = "Handle"
+
+
 if TYPE_CHECKING:
     from asyncio.events import AbstractEventLoop as AbstractEventLoop
     from asyncio.events import AbstractServer as AbstractServer
@@ -235,11 +314,13 @@ if TYPE_CHECKING:
     from asyncio.events import set_event_loop as set_event_loop
 
 
-def __getattr__(name: str) -> object:
-    """Find what asyncio.events has beside; of what makes a loop, ours."""
-    if name in ("get_event_loop", "new_event_loop"):
-        # Not at the top: the loop stands on this file.
-        from . import policy
+if not TYPE_CHECKING:
 
-        return getattr(policy, name)
-    return getattr(stdlib_events, name)
+    def __getattr__(name: str) -> object:
+        """Find what asyncio.events has beside; of what makes a loop, ours."""
+        if name in ("get_event_loop", "new_event_loop"):
+            # Not at the top: the loop stands on this file.
+            from . import policy
+
+            return getattr(policy, name)
+        return getattr(stdlib_events, name)

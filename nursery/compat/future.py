@@ -15,7 +15,7 @@ from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from .cancellation import abort_await
-from .promise import CANCELLED, FINISHED, PENDING, Promise
+from .promise import CANCELLED, FINISHED, NO_MESSAGE, PENDING, Promise
 from .rare import leave_unset
 from .task import Task
 
@@ -124,8 +124,19 @@ class Future(Promise):
         self._state = CANCELLED
         if msg is not None:
             self._cancel_message = msg
-        if self._told is not None:
-            self._schedule_callbacks()
+        else:
+            self._failure = NO_MESSAGE
+        callbacks = self._told
+        if callbacks is not None:
+            if type(callbacks) is Task:
+                # As in `set_result`.
+                self._told = None
+                waiter: Any = callbacks
+                if waiter.awaits is self and waiter.abort is abort_await:
+                    waiter.abort = None
+                    self.runner.queue.append(waiter)
+            else:
+                self._schedule_callbacks()
         return True
 
     @recursive_repr()

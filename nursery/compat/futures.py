@@ -8,10 +8,13 @@ from asyncio import isfuture as isfuture
 from asyncio import wrap_future as wrap_future
 from asyncio.futures import _chain_future as _chain_future  # type: ignore[attr-defined]  # not in typeshed
 from asyncio.futures import _get_loop as _get_loop  # type: ignore[attr-defined]  # not in typeshed
+from typing import TYPE_CHECKING
 
 __all__ = ["Future", "isfuture", "wrap_future"]
 
 
-def __getattr__(name: str) -> object:
-    """Find what asyncio.futures has beside."""
-    return getattr(stdlib_futures, name)
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Find what asyncio.futures has beside."""
+        return getattr(stdlib_futures, name)

@@ -77,9 +77,9 @@ def future_discard_from_awaited_by(fut: asyncio.Future[Any], waiter: asyncio.Fut
 
     Source: asyncio's documentation, `asyncio.future_discard_from_awaited_by`.
     """
-    waiters = _told.get(fut)
-    if waiters is not None:
-        waiters.discard(waiter)
+    pair: tuple[object, object] = (fut, waiter)
+    if all(map(asyncio.isfuture, pair)) and fut in _told:
+        _told[fut].discard(waiter)
 
 
 def waiters_of(future: Any) -> Iterator[Any]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
 
-from .waiting import Lot, running_loop
+from .waiting import NO_WAIT, Lot, running_loop
 
 T = TypeVar("T")
 
@@ -38,7 +38,19 @@ class _LoopBound:
 
 
 class _ContextManager:
-    """`async with lock:` acquires, and releases at the end."""
+    """`async with lock:` acquires, and releases at the end.
+
+    The two methods are no coroutines: those would cost as much as all the rest of a lock that is free.
+    """
+
+    def __init_subclass__(cls) -> None:
+        # The flat forms in this file do the work of `acquire` and `release` themselves: not in a subclass that has its
+        # own (tests/compat/test_locks.py).
+        super().__init_subclass__()
+        if _definer(cls, "acquire") < _definer(cls, "__aenter__"):
+            cls.__aenter__ = _ContextManager.__aenter__  # type: ignore[method-assign]  # of this subclass
+        if _definer(cls, "release") < _definer(cls, "__aexit__"):
+            cls.__aexit__ = _ContextManager.__aexit__  # type: ignore[method-assign]  # of this subclass
 
     async def acquire(self) -> Literal[True]:
         raise NotImplementedError
@@ -46,13 +58,22 @@ class _ContextManager:
     def release(self) -> None:
         raise NotImplementedError
 
-    async def __aenter__(self) -> None:
+    def __aenter__(self) -> Awaitable[None]:
+        return self._enter()
+
+    async def _enter(self) -> None:
         await self.acquire()
 
-    async def __aexit__(
+    def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    ) -> Awaitable[None]:
         self.release()
+        return NO_WAIT
+
+
+def _definer(cls: type, name: str) -> int:
+    """Return how far up, in the order of `cls.__mro__`, a method is defined."""
+    return next(distance for distance, ancestor in enumerate(cls.__mro__) if name in ancestor.__dict__)
 
 
 FREE: Final = 0
@@ -79,12 +100,6 @@ class Lock(_ContextManager, _LoopBound):
         self._waiters = Lot()
         self._state = FREE
 
-    def __init_subclass__(cls) -> None:
-        # The flat form below takes the lock without asking `acquire`.
-        if "acquire" in cls.__dict__ and "__aenter__" not in cls.__dict__:
-            cls.__aenter__ = _ContextManager.__aenter__  # type: ignore[method-assign]  # of this subclass
-        super().__init_subclass__()
-
     def __repr__(self) -> str:
         return _describe(self, "locked" if self._state == HELD else "unlocked", len(self._waiters))
 
@@ -93,11 +108,21 @@ class Lock(_ContextManager, _LoopBound):
         return self._state == HELD
 
     # flat: once for every lock taken
-    async def __aenter__(self) -> None:
+    def __aenter__(self) -> Awaitable[None]:
         if self._state:
-            await self.acquire()
+            return self._enter()
+        self._state = HELD
+        return NO_WAIT
+
+    # flat: once for every lock taken
+    def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> Awaitable[None]:
+        if self._state != HELD or self._waiters.waiters:
+            self.release()
         else:
-            self._state = HELD
+            self._state = FREE
+        return NO_WAIT
 
     # flat: once for every lock taken
     async def acquire(self) -> Literal[True]:
@@ -184,6 +209,25 @@ class Condition(_ContextManager, _LoopBound):
     def __repr__(self) -> str:
         return _describe(self, "locked" if self.locked() else "unlocked", len(self._waiters))
 
+    # flat: once for every lock taken
+    def __aenter__(self) -> Awaitable[None]:
+        lock = self._lock
+        if type(lock) is not Lock or lock._state:
+            return self._enter()
+        lock._state = HELD
+        return NO_WAIT
+
+    # flat: once for every lock taken
+    def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> Awaitable[None]:
+        lock = self._lock
+        if type(lock) is not Lock or lock._state != HELD or lock._waiters.waiters:
+            self.release()
+        else:
+            lock._state = FREE
+        return NO_WAIT
+
     async def acquire(self) -> Literal[True]:
         """Wait until the lock is free, and take it."""
         return await self._lock.acquire()
@@ -192,7 +236,7 @@ class Condition(_ContextManager, _LoopBound):
         """Give the lock back."""
         self._lock.release()
 
-    # flat: once for every wait
+    # flat: once for every news that somebody waits for
     async def wait(self) -> Literal[True]:
         """Release the lock, wait to be notified, and take the lock again.
 
@@ -200,17 +244,21 @@ class Condition(_ContextManager, _LoopBound):
         had one.  Raises RuntimeError if the lock is not held.
         """
         lock = self._lock
-        if not lock.locked():
+        plain = type(lock) is Lock
+        if not (lock._state == HELD if plain else lock.locked()):
             raise RuntimeError("cannot wait on un-acquired lock: use 'async with condition:' around it")
         if self._loop is None or self._loop is not asyncio._get_running_loop():
             self._get_loop()
-        lock.release()
+        if plain and not lock._waiters.waiters:
+            lock._state = FREE
+        else:
+            lock.release()
         try:
             await self._waiters.wait(self._pass_on)
         except BaseException:
             await self._retake()
             raise
-        if type(lock) is Lock and not lock._state:
+        if plain and not lock._state:
             lock._state = HELD
         else:
             await self._retake()
@@ -275,12 +323,6 @@ class Semaphore(_ContextManager, _LoopBound):
         # Permits that were given to tasks which have not run yet.
         self._offered = 0
 
-    def __init_subclass__(cls) -> None:
-        # The flat form below takes a permit without asking `acquire`.
-        if "acquire" in cls.__dict__ and "__aenter__" not in cls.__dict__:
-            cls.__aenter__ = _ContextManager.__aenter__  # type: ignore[method-assign]  # of this subclass
-        super().__init_subclass__()
-
     def __repr__(self) -> str:
         state = "locked" if self.locked() else f"unlocked, value:{self._value}"
         return _describe(self, state, len(self._waiters))
@@ -290,11 +332,20 @@ class Semaphore(_ContextManager, _LoopBound):
         return self._value == 0 or self._offered > 0
 
     # flat: once for every permit
-    async def __aenter__(self) -> None:
-        if self._value > 0 and not self._offered:
-            self._value -= 1
-        else:
-            await self.acquire()
+    def __aenter__(self) -> Awaitable[None]:
+        if self._offered or self._value <= 0:
+            return self._enter()
+        self._value -= 1
+        return NO_WAIT
+
+    # flat: once for every permit
+    def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> Awaitable[None]:
+        self._value += 1
+        if self._waiters.waiters:
+            self._offer()
+        return NO_WAIT
 
     # flat: once for every permit
     async def acquire(self) -> Literal[True]:
@@ -356,6 +407,13 @@ class _Phase(enum.Enum):
     BROKEN = "broken"
 
 
+# Bound once: reading a member of an enum costs more than a global.
+FILLING: Final[_Phase] = _Phase.FILLING
+DRAINING: Final[_Phase] = _Phase.DRAINING
+RESETTING: Final[_Phase] = _Phase.RESETTING
+BROKEN: Final[_Phase] = _Phase.BROKEN
+
+
 class Barrier(_LoopBound):
     """A place where tasks wait until enough of them have come.
 
@@ -371,7 +429,7 @@ class Barrier(_LoopBound):
             raise ValueError(f"parties must be >= 1, not {parties!r}")
         self._cond = Condition()
         self._parties = parties
-        self._state = _Phase.FILLING
+        self._state = FILLING
         self._count = 0
 
     def __repr__(self) -> str:
@@ -394,44 +452,39 @@ class Barrier(_LoopBound):
         """
         async with self._cond:
             # Those of the last round leave first.
-            await self._cond.wait_for(lambda: self._state not in (_Phase.DRAINING, _Phase.RESETTING))
-            self._check_not_broken()
+            while self._state is DRAINING or self._state is RESETTING:
+                await self._cond.wait()
+            if self._state is BROKEN:
+                raise asyncio.BrokenBarrierError("Barrier aborted")
             try:
                 index = self._count
                 self._count += 1
                 if index + 1 == self._parties:
-                    self._state = _Phase.DRAINING
+                    self._state = DRAINING
                     self._cond.notify_all()
                 else:
-                    await self._cond.wait_for(lambda: self._state is not _Phase.FILLING)
-                    if self._state in (_Phase.BROKEN, _Phase.RESETTING):
+                    while self._state is FILLING:
+                        await self._cond.wait()
+                    if self._state is not DRAINING:
                         raise asyncio.BrokenBarrierError("Abort or reset of barrier")
                 return index
             finally:
                 self._count -= 1
                 if self._count == 0:
-                    if self._state in (_Phase.RESETTING, _Phase.DRAINING):
-                        self._state = _Phase.FILLING
+                    if self._state is not BROKEN:
+                        self._state = FILLING
                     self._cond.notify_all()
-
-    def _check_not_broken(self) -> None:
-        if self._state is _Phase.BROKEN:
-            raise asyncio.BrokenBarrierError("Barrier aborted")
 
     async def reset(self) -> None:
         """Send everybody who waits away, with BrokenBarrierError, and be as new."""
         async with self._cond:
-            if self._count > 0:
-                if self._state is not _Phase.RESETTING:
-                    self._state = _Phase.RESETTING
-            else:
-                self._state = _Phase.FILLING
+            self._state = RESETTING if self._count > 0 else FILLING
             self._cond.notify_all()
 
     async def abort(self) -> None:
         """Break the barrier: who waits, now or later, gets BrokenBarrierError."""
         async with self._cond:
-            self._state = _Phase.BROKEN
+            self._state = BROKEN
             self._cond.notify_all()
 
     @property
@@ -442,12 +495,12 @@ class Barrier(_LoopBound):
     @property
     def n_waiting(self) -> int:
         """How many tasks wait for the others."""
-        return self._count if self._state is _Phase.FILLING else 0
+        return self._count if self._state is FILLING else 0
 
     @property
     def broken(self) -> bool:
         """Whether the barrier was aborted."""
-        return self._state is _Phase.BROKEN
+        return self._state is BROKEN
 
 
 def _describe(this: Any, state: str, waiters: int) -> str:

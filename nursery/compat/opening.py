@@ -14,22 +14,46 @@ from typing import Any, NoReturn, final
 
 from ..kernel.current import current_task
 from ..kernel.errors import Cancelled as NativeCancelled
+from ..kernel.errors import CancelReason
 from ..kernel.foreign import no_task_outside_step, reject_foreign
 from ..kernel.loop import plain_batch
 from ..kernel.nursery import Nursery, NurseryManager, open_nursery
-from ..kernel.runner import END_OF_BATCH, Runner
+from ..kernel.runner import END_OF_BATCH, Batch, Runner
 from ..kernel.scope import CancelScope
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import cancel_shielded_checkpoint
 from .events import Handle
 from .loop import EventLoop
-from .loop.batch import batch
+from .loop.batch import batch, current_tasks
+from .loop.debugging import reporting_batch
 from .loop.running import check_insist
 from .task import Task
 
 
+def passing_exits_on(batch: Batch) -> Batch:
+    """Let the block raise what leaves a loop at once: KeyboardInterrupt or SystemExit of a callback, or of a task.
+
+    There is no `run_forever` here for it to come out of, and out of the run itself it would be an InternalError.
+    """
+
+    def step(runner: Runner) -> None:
+        try:
+            batch(runner)
+        except (SystemExit, KeyboardInterrupt) as exc:
+            loop: EventLoop = runner.dialect
+            if loop.is_closed():
+                raise
+            runner.current = None
+            current_tasks.pop(loop, None)
+            loop.root_group.add_error(exc, CancelReason("nursery", f"a callback or a task raised {exc!r}", repr(loop)))
+
+    return step
+
+
 class OpenedLoop(EventLoop):
     """The loop of `open_loop`: it lives in a run that others began, and that others end."""
+
+    _batches = (passing_exits_on(batch), passing_exits_on(reporting_batch))
 
     def __init__(self, runner: Runner, root_group: Nursery, insist: float | None) -> None:
         self._attach(runner, insist)
@@ -60,7 +84,7 @@ class OpenedLoop(EventLoop):
         if not self._closed:
             self._refuse("close()")
 
-    def __del__(self) -> None:
+    def __del__(self, *tools: object) -> None:
         """Do nothing: the block closes the loop."""
 
 
@@ -116,7 +140,8 @@ class open_loop:
             if type(living) is KernelTask and living not in kernels_own:
                 Task.adopt(living)
         runner.task_class = Task
-        runner.batch = batch
+        runner.batch = loop._batches[False]
+        loop.outbox.open()
         asyncio._set_running_loop(loop)
         # Libraries leave async generators to their loop, which closes them in a task of its own, in peace.
         self._hooks = sys.get_asyncgen_hooks()
@@ -160,7 +185,9 @@ class open_loop:
 
     def _close(self) -> None:
         loop, runner = self._loop, self._runner
+        loop.outbox.close()
         loop._remove_signal_handlers()
+        loop._track_origins(False)
         sys.set_asyncgen_hooks(*self._hooks)
         loop._forget_children()
         self._forget_handles()

@@ -34,11 +34,24 @@ elif hasattr(events, "_AbstractEventLoopPolicy"):
             return new_event_loop()
 
 
-class SelectorEventLoop(EventLoop):
+class _EveryLoop(type):
+    """Lets the name that stands for asyncio's loop answer for all that take its place."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        kinds = (EventLoop, asyncio.unix_events._UnixSelectorEventLoop) if cls is SelectorEventLoop else ()
+        return isinstance(instance, kinds) or super().__instancecheck__(instance)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        kinds = (EventLoop, asyncio.unix_events._UnixSelectorEventLoop) if cls is SelectorEventLoop else ()
+        return issubclass(subclass, kinds) or super().__subclasscheck__(subclass)
+
+
+class SelectorEventLoop(EventLoop, metaclass=_EveryLoop):
     """What asyncio.SelectorEventLoop is after `install()`: ours, but asyncio's own for whoever brings a selector.
 
     Libraries name that class to get a loop with `add_reader`, as every loop on Unix has; that is ours.  A selector
-    given is meant to be used, and ours has none: then it is the loop that asyncio had before.
+    given is meant to be used, and ours has none: then it is the loop that asyncio had before.  `isinstance` holds for
+    every loop of ours, and for asyncio's own.
 
     Source: asyncio's documentation, `asyncio.SelectorEventLoop`.
     """

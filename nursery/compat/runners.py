@@ -93,7 +93,10 @@ class Runner(asyncio.Runner):  # type: ignore[misc]  # final for typeshed alone:
         """
         given: Any = coro
         if not coroutines.iscoroutine(given) and not inspect.isawaitable(given):
-            message = f"a coroutine was expected, got {given!r}: call the async function, and pass what it returns"
+            message = (
+                f"a coroutine was expected, got {given!r}, and an awaitable is required: call the async function, and "
+                "pass what it returns"
+            )
             # As the asyncio of the same version.
             raise TypeError(message) if sys.version_info >= (3, 14) else ValueError(message)
         _check_outside("Runner.run()")

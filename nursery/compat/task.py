@@ -137,6 +137,8 @@ class Task(CancellableTask, Promise):
         self.resends = False
         self._must_cancel = False
         self._num_cancels = 0
+        self._edges = ()
+        self._asked_by_edge = None
         self._state = PENDING
         self._told = None
         self._asyncio_future_blocking = False
@@ -241,6 +243,8 @@ class Task(CancellableTask, Promise):
     # flat: once for every task
     def returned(self, value: object) -> None:
         """End with a value."""
+        # It holds the task, which would be garbage for the collector (tests/compat/test_loop.py).
+        self._wakeup = None
         if self.alert and (self._must_cancel or (self._num_cancels and self._edges)):
             # Cancelled in its last step, with no await left to raise it in.
             self._must_cancel = False
@@ -285,6 +289,7 @@ class Task(CancellableTask, Promise):
 
     def failed(self, error: BaseException) -> None:
         """End with an error."""
+        self._wakeup = None
         of_root_group = self.parent_nursery is self._loop.root_group
         leave_loop = False
         passed_on: BaseException | None = None if of_root_group or self._failure_is_taken() else error
@@ -326,7 +331,7 @@ class Task(CancellableTask, Promise):
                 raise error
         finally:
             # The error's traceback may lead back to this frame.
-            del error, passed_on
+            del error, passed_on, self
 
     def _end(self, value: object, error: BaseException | None) -> None:
         """End in any way, without what the task leaves open."""
@@ -352,6 +357,8 @@ class Task(CancellableTask, Promise):
         self.resends = False
         self._must_cancel = False
         self._num_cancels = 0
+        self._edges = ()
+        self._asked_by_edge = None
         self._state = PENDING
         self._told = None
         self._asyncio_future_blocking = False

@@ -22,7 +22,7 @@ from ..kernel.errors import Cancelled
 from ..kernel.nursery import Nursery
 from ..kernel.scope import NurseryScope, newest_cancellation_around
 from ..kernel.task import Task as KernelTask
-from .cancellation import SHIELDS
+from .cancellation import SHIELDS, is_edge
 from .coroutines import iscoroutine
 from .eager import start_eagerly
 from .loop import EventLoop
@@ -169,6 +169,8 @@ class TaskGroup:
         errors = self._errors
         cancelled: BaseException | None = None
         interruption: BaseException | None = None
+        # A request that was caught while the tasks were waited for.
+        edge: BaseException | None = None
         try:
             if exc is not None:
                 if self._is_base_error(exc) and self._base_error is None:
@@ -186,8 +188,11 @@ class TaskGroup:
                     await self._empty.wait()
                 except asyncio.CancelledError as caught:
                     interruption = caught
+                    if is_edge(caught):
+                        edge = caught
                     # If the group asked for it itself it has aborted, and this is not to be passed on.
-                    if not self._aborting or isinstance(caught, Cancelled):
+                    # A request that was caught before goes before a scope's cancellation, which the scope will absorb.
+                    if not self._aborting or (isinstance(caught, Cancelled) and not is_edge(cancelled)):
                         cancelled = caught
                     if not self._aborting:
                         self._abort()
@@ -195,11 +200,15 @@ class TaskGroup:
                 return self._base_error
             if self._parent_cancel_requested:
                 if parent.uncancel() == 0:
+                    edge = None
                     if not isinstance(cancelled, Cancelled):
                         cancelled = None
                 elif cancelled is None:
                     # Somebody else has cancelled as well.
                     cancelled = interruption
+            if edge is not None and isinstance(cancelled, Cancelled):
+                # The scope would absorb its own, and the request with it.
+                cancelled = edge
             if cancelled is not None and not errors:
                 return cancelled
             if exc is not None and not isinstance(exc, asyncio.CancelledError):
@@ -217,7 +226,7 @@ class TaskGroup:
                 self._tell_again()
             return BaseExceptionGroup("unhandled errors in a TaskGroup", errors)
         finally:
-            del exc, cancelled, interruption, errors
+            del exc, cancelled, edge, interruption, errors
 
     def _tell_again(self) -> None:
         """Let the cancellation of a scope, which gives way to the errors, be raised at the next await."""

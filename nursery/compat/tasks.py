@@ -27,11 +27,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from contextvars import Context, copy_context
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from . import futures, timeouts
 from .coroutines import iscoroutine
-from .eager import start_eagerly
+from .eager_factory import EagerFactory
 from .future import Future
 from .loop import EventLoop
 from .loop.callbacks import checked_context
@@ -42,6 +42,8 @@ from .task import task_number
 from .waiting import SLEEPERS, Lot, running_loop
 
 T = TypeVar("T")
+AnyFuture = TypeVar("AnyFuture", bound="asyncio.Future[Any]")
+AnyTask = TypeVar("AnyTask", bound="asyncio.Task[Any]")
 
 FIRST_COMPLETED: Final = concurrent.futures.FIRST_COMPLETED
 FIRST_EXCEPTION: Final = concurrent.futures.FIRST_EXCEPTION
@@ -99,7 +101,11 @@ def create_task(
 
     Source: asyncio's documentation, `asyncio.create_task`.
     """
-    loop: Any = get_running_loop()
+    try:
+        loop: Any = get_running_loop()
+    except RuntimeError:
+        # Says more, in a native run.
+        loop = running_loop()
     if type(loop) is EventLoop and loop._task_factory is None and not options and eager_start is None:
         if loop._careful or type(coro) is not CoroutineType:
             return loop.start_task(coro, name, context)
@@ -127,6 +133,12 @@ def create_task(
     return loop.create_task(coro, **options)  # type: ignore[no-any-return]  # whatever the loop makes
 
 
+@overload
+def ensure_future(  # type: ignore[overload-overlap]  # a future is an awaitable that stays what it is
+    coro_or_future: AnyFuture, *, loop: asyncio.AbstractEventLoop | None = None
+) -> AnyFuture: ...
+@overload
+def ensure_future(coro_or_future: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = None) -> Task[T]: ...
 def ensure_future(
     coro_or_future: Any, *, loop: asyncio.AbstractEventLoop | None = None
 ) -> asyncio.Future[Any]:
@@ -139,7 +151,8 @@ def ensure_future(
         if loop is not None and loop is not futures._get_loop(coro_or_future):
             raise ValueError("The future belongs to a different loop than the one specified as the loop argument")
         return coro_or_future
-    if not iscoroutine(coro_or_future):
+    # Before 3.12 a generator is taken for one, as by the asyncio of those versions.
+    if not asyncio.iscoroutine(coro_or_future):
         if not inspect.isawaitable(coro_or_future):
             raise TypeError(
                 f"An asyncio.Future, a coroutine or an awaitable is required, got {coro_or_future!r}"
@@ -159,38 +172,16 @@ async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
-def create_eager_task_factory(custom_task_constructor: Callable[..., Any]) -> Callable[..., Any]:
+def create_eager_task_factory(custom_task_constructor: Callable[..., AnyTask]) -> Callable[..., AnyTask]:
     """Return a task factory whose tasks run their first step at once, made by `custom_task_constructor`.
 
     Source: asyncio's documentation, `asyncio.create_eager_task_factory`.
     """
-
-    def factory(
-        loop: asyncio.AbstractEventLoop, coro: Any, *, eager_start: bool = True, **options: Any
-    ) -> Any:
-        if custom_task_constructor is Task and isinstance(loop, EventLoop):
-            return start_eagerly(loop, coro, **options) if eager_start else loop.start_task(coro, **options)
-        return custom_task_constructor(coro, loop=loop, eager_start=eager_start, **options)
-
-    # Asked by a TaskGroup, which then starts such a task in its own nursery.
-    factory.makes_ours = custom_task_constructor is Task  # type: ignore[attr-defined]  # a mark on the function
-    return factory
+    return EagerFactory(custom_task_constructor)
 
 
-_eager_factory: Final = create_eager_task_factory(Task)
-
-
-def eager_task_factory(
-    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], *, eager_start: bool = True, **options: Any
-) -> asyncio.Task[T]:
-    """Make a task whose first step runs at once: to be passed to `loop.set_task_factory`.
-
-    Source: asyncio's documentation, `asyncio.eager_task_factory`.
-    """
-    return _eager_factory(loop, coro, eager_start=eager_start, **options)  # type: ignore[no-any-return]  # it says so
-
-
-eager_task_factory.makes_ours = True  # type: ignore[attr-defined]  # see above
+# To be passed to `loop.set_task_factory`: the first step of each task runs at once.
+eager_task_factory: Final = EagerFactory(Task)
 
 
 def run_coroutine_threadsafe(
@@ -213,7 +204,11 @@ def _turn() -> Generator[None, None, None]:
 
 
 # flat: once for every sleep
-async def sleep(delay: float, result: Any = None) -> Any:
+@overload
+async def sleep(delay: float) -> None: ...
+@overload
+async def sleep(delay: float, result: T) -> T: ...
+async def sleep(delay: float, result: object = None) -> object:
     """Wait for `delay` seconds, or one turn of the loop if that is not positive, and return `result`.
 
     A cancel point.  Raises ValueError for NaN.
@@ -553,13 +548,13 @@ async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:
     if timeout is not None and timeout <= 0:
         future = ensure_future(fut)
         if future.done():
-            return future.result()  # type: ignore[no-any-return]  # it is fut's
+            return future.result()
         await _cancel_and_wait(future)
         try:
-            return future.result()  # type: ignore[no-any-return]  # it is fut's
+            return future.result()
         except asyncio.CancelledError as exc:
             raise TimeoutError from exc
-    if type(fut) is not types.CoroutineType and not inspect.isawaitable(fut):
+    if type(fut) is not types.CoroutineType and not isinstance(fut, Promise) and not inspect.isawaitable(fut):
         raise TypeError(f"An asyncio.Future, a coroutine or an awaitable is required, got {fut!r}")
     # `async with timeout()`, without its two coroutines.
     limit = timeouts.timeout(timeout)
@@ -567,7 +562,8 @@ async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:
     try:
         result = await fut
     except BaseException as exc:
-        limit.end(exc)
+        if limit.end(exc):
+            raise TimeoutError from exc
         raise
     limit.end(None)
     return result
@@ -597,11 +593,16 @@ class _AsCompleted(Iterator[Any], AsyncIterator[Any]):
         if not isinstance(loop, EventLoop):
             raise RuntimeError(f"as_completed() of nursery.compat needs a loop of its own, {loop!r} is none")
         self._deadlines = loop.runner.deadlines
-        told = {ensure_future(future, loop=loop) for future in set(fs)}
+        start = loop.start_task if loop._task_factory is None else loop.create_task
+        # What ensure_future() does, for coroutines without its questions.
+        told = {start(fut) if type(fut) is CoroutineType else ensure_future(fut, loop=loop) for fut in set(fs)}
         self._left = len(told)
         self._pending: set[Any] = set()
         for future in told:
-            if future.done():
+            if type(future) is OwnTask and future._told is None and future._state is PENDING:
+                self._pending.add(future)
+                future._told = self
+            elif future.done():
                 self._ended.append(future)
             else:
                 self._pending.add(future)
@@ -695,7 +696,7 @@ else:
         Source: asyncio's documentation, `asyncio.as_completed`.
         """
         if futures.isfuture(fs) or iscoroutine(fs):
-            raise TypeError(f"expect an iterable of futures, not {type(fs).__name__}")
+            raise TypeError(f"expects an iterable of awaitables, not {type(fs).__name__}")
         return _AsCompleted(fs, timeout)
 
 

@@ -66,6 +66,14 @@ def test_a_package_and_a_folder_run_their_main(folder: Path) -> None:
     assert finished.returncode == 6
 
 
+@pytest.mark.parametrize("arguments", [["world.py"], ["-m", "world"]])
+def test_the_program_has_the_names_that_python_gives_it(folder: Path, arguments: list[str]) -> None:
+    (folder / "world.py").write_text("print(sorted(globals()), __doc__, __package__, __file__, __builtins__)\n")
+    as_python = python(folder, *arguments)
+    assert as_python.returncode == 0
+    assert compat(folder, *arguments).stdout == as_python.stdout
+
+
 def test_a_traceback_begins_with_the_programs_first_frame(folder: Path) -> None:
     finished = compat(folder, "program.py", "fail")
     expected = python(folder, "program.py", "fail")

@@ -13,6 +13,7 @@ import pytest
 
 import nursery
 from nursery import compat
+from tests.compat.two_loops import LoopFactory, on_both, run_on
 
 
 @pytest.fixture
@@ -278,3 +279,39 @@ def test_ctrl_c_cancels_the_main_task_and_becomes_keyboard_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt):
         compat.run(main())
     assert cancelled == [1]
+
+
+@on_both
+def test_events_are_collected_while_callbacks_go_on(loop_factory: LoopFactory) -> None:
+    left, right = socket.socketpair()
+    near, far = socket.socketpair()
+    order = []
+
+    def go_on(turns: int) -> None:
+        if turns:
+            asyncio.get_running_loop().call_soon(go_on, turns - 1)
+        else:
+            order.append("went on")
+
+    def readable() -> None:
+        left.recv(1)
+        near.send(b"x")
+        go_on(4)
+
+    def arrived() -> None:
+        far.recv(1)
+        order.append("arrived")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(left, readable)
+        loop.add_reader(far, arrived)
+        right.send(b"x")
+        while len(order) < 2:
+            await asyncio.sleep(0)
+        for sock in (left, far):
+            loop.remove_reader(sock)
+
+    with left, right, near, far:
+        run_on(loop_factory, main())
+    assert order == ["arrived", "went on"]

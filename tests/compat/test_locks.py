@@ -108,19 +108,93 @@ def test_releasing_a_lock_that_is_not_held_is_refused() -> None:
         asyncio.Lock().release()
 
 
-def test_a_subclass_may_change_how_a_lock_is_taken() -> None:
-    class Counting(asyncio.Lock):
-        taken = 0
+LOCKS = (asyncio.Lock, asyncio.Semaphore, asyncio.BoundedSemaphore, asyncio.Condition)
 
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_a_subclass_may_change_how_it_is_taken_and_given_back(kind: Any) -> None:
+    calls: list[str] = []
+
+    class Own(kind):  # type: ignore[misc]  # each of them
         async def acquire(self) -> Any:
-            self.taken += 1
+            calls.append("acquire")
             return await super().acquire()
 
+        def release(self) -> None:
+            calls.append("release")
+            super().release()
+
+    class Derived(Own):
+        pass
+
     async def main() -> None:
-        lock = Counting()
-        async with lock:
+        for own in (Own(), Derived()):
+            async with own:
+                assert own.locked()
+            assert not own.locked()
+            assert calls == ["acquire", "release"]
+            calls.clear()
+
+    run(main())
+
+
+def test_a_class_that_is_mixed_in_may_change_how_a_lock_is_taken() -> None:
+    calls: list[str] = []
+
+    class Noting:
+        async def acquire(self) -> Any:
+            calls.append("acquire")
+            return await super().acquire()  # type: ignore[misc]  # the lock's
+
+    class Noted(Noting, asyncio.Lock):
+        pass
+
+    async def main() -> None:
+        async with Noted():
+            assert calls == ["acquire"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_the_methods_of_async_with_may_be_awaited_by_hand_and_give_none(kind: Any) -> None:
+    async def main() -> None:
+        lock = kind()
+        for _ in range(2):
+            assert await lock.__aenter__() is None
             assert lock.locked()
-        assert lock.taken == 1
+            waiter = asyncio.create_task(lock.__aenter__())
+            await turns(1)
+            assert await lock.__aexit__(None, None, None) is None
+            assert await waiter is None
+            assert await lock.__aexit__(None, None, None) is None
+            assert not lock.locked()
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_it_is_given_back_when_the_block_raises(kind: Any) -> None:
+    async def main() -> None:
+        lock = kind()
+        with pytest.raises(ZeroDivisionError):
+            async with lock:
+                raise ZeroDivisionError
+        assert not lock.locked()
+
+    run(main())
+
+
+def test_a_lock_released_inside_its_block_is_refused_at_the_end() -> None:
+    async def main() -> None:
+        lock = asyncio.Lock()
+        with pytest.raises(RuntimeError, match="not acquired"):
+            async with lock:
+                lock.release()
+        condition = asyncio.Condition()
+        with pytest.raises(RuntimeError, match="not acquired"):
+            async with condition:
+                condition.release()
 
     run(main())
 

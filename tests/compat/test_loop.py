@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import logging
 import os
 import socket
+import subprocess
+import sys
 import threading
 import warnings
+import weakref
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nursery
 from nursery import compat
+from nursery.compat.loop import EventLoop
 
 
 async def answer() -> int:
@@ -72,6 +78,20 @@ def test_stop_before_run_forever_runs_what_is_queued_once(loop: compat.EventLoop
     assert called[-1] == -1
 
 
+def test_a_run_of_one_turn_looks_at_the_events(loop: compat.EventLoop) -> None:
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    got: list[int] = []
+    with left, right:
+        loop.add_reader(left, got.append, 1)
+        right.send(b"x")
+        for expected in range(1, 4):
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            assert len(got) == expected
+        loop.remove_reader(left)
+
+
 def test_callbacks_and_steps_share_one_queue(loop: compat.EventLoop) -> None:
     order: list[str] = []
 
@@ -116,6 +136,31 @@ def test_call_soon_threadsafe_wakes_a_sleeping_loop(loop: compat.EventLoop) -> N
     thread.join()
 
 
+def test_a_thread_that_calls_while_the_loop_is_closed_is_told_so() -> None:
+    errors: list[BaseException] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(20):
+            loop = compat.EventLoop()
+
+            def call(loop: EventLoop = loop) -> None:
+                try:
+                    while True:
+                        loop.call_soon_threadsafe(int)
+                except BaseException as exc:
+                    errors.append(exc)
+
+            thread = threading.Thread(target=call)
+            thread.start()
+            loop.run_until_complete(asyncio.sleep(0))
+            loop.close()
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert [str(error) for error in errors] == ["Event loop is closed"] * 20
+
+
 def test_a_loop_made_in_one_thread_runs_in_another() -> None:
     loop = compat.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -147,6 +192,32 @@ def test_a_closed_loop_takes_nothing_more() -> None:
     for use in (lambda: loop.call_soon(print), lambda: loop.call_later(1, print), loop.run_forever):
         with pytest.raises(RuntimeError, match="Event loop is closed"):
             use()
+
+
+@pytest.mark.parametrize("method", ["server", "unix server", "datagrams", "connection", "process", "pipe"])
+def test_a_closed_loop_refuses_what_another_loop_runs(method: str, tmp_path: Path) -> None:
+    closed = compat.new_event_loop()
+    closed.close()
+    left, right = socket.socketpair()
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match="Event loop is closed"):
+            match method:
+                case "server":
+                    await closed.create_server(asyncio.Protocol, "127.0.0.1", 0)
+                case "unix server":
+                    await closed.create_unix_server(asyncio.Protocol, tmp_path / "socket")
+                case "datagrams":
+                    await closed.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+                case "connection":
+                    await closed.create_connection(asyncio.Protocol, sock=left)
+                case "process":
+                    await closed.subprocess_exec(asyncio.SubprocessProtocol, "true")
+                case "pipe":
+                    await closed.connect_read_pipe(asyncio.Protocol, left)
+
+    with left, right:
+        compat.run(main())
 
 
 def test_close_cancels_the_tasks_that_are_left_and_lets_them_clean_up() -> None:
@@ -200,6 +271,73 @@ def test_an_unclosed_loop_warns() -> None:
     with pytest.warns(ResourceWarning, match="unclosed event loop"):
         # At once, not by the collector: nothing but its user holds an idle loop.
         del loop
+
+
+@pytest.mark.parametrize("waiting", ["callback", "timer", "reader", "server"])
+def test_an_unclosed_loop_with_something_to_do_is_found_by_the_collector(waiting: str) -> None:
+    left, right = socket.socketpair()
+
+    async def listen() -> None:
+        await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+
+    def forget() -> int:
+        loop = compat.EventLoop()
+        if waiting == "callback":
+            loop.call_soon(print)
+        elif waiting == "timer":
+            loop.call_later(60, print)
+        elif waiting == "reader":
+            loop.add_reader(left, print)
+        else:
+            loop.run_until_complete(listen())
+        return loop.runner.inbox.bell.read
+
+    with left, right, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        bell = forget()
+        gc.collect()
+    assert any("unclosed event loop" in str(each.message) for each in caught)
+    assert not any(issubclass(each.category, RuntimeWarning) for each in caught)
+    with pytest.raises(OSError):
+        os.fstat(bell)
+
+
+def test_an_unclosed_loop_whose_own_coroutines_were_collected_first_is_closed_all_the_same() -> None:
+    loop: Any = compat.new_event_loop()
+    driver = loop.io
+    loop.runner.root_task.coro.close()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del loop
+        gc.collect()
+    assert any("unclosed event loop" in str(each.message) for each in caught)
+    assert not driver.table
+
+
+@pytest.mark.parametrize("at_work", ["pass", "loop.call_later(60, print)", "loop.create_task(asyncio.sleep(60))",
+                                     "loop.add_signal_handler(10, print)"])
+@pytest.mark.parametrize("where", ["module", "cycle", "daemon thread"])
+def test_a_loop_that_the_end_of_the_process_finds_unclosed_is_no_trouble(at_work: str, where: str) -> None:
+    keep = {
+        "module": "",
+        "cycle": "loop.me = loop; del loop",
+        "daemon thread": "import threading, time; threading.Thread(target=loop.run_forever, daemon=True).start(); "
+        "time.sleep(0.01)",
+    }[where]
+    program = f"""
+import asyncio
+from nursery import compat
+loop = compat.new_event_loop()
+{at_work}
+loop.run_until_complete(asyncio.sleep(0))
+{keep}
+"""
+    finished = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", program], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0
+    assert "Exception ignored" not in finished.stderr
+    assert "Traceback" not in finished.stderr
 
 
 def test_a_failing_callback_is_reported_and_the_loop_goes_on(loop: compat.EventLoop) -> None:
@@ -298,7 +436,8 @@ def test_async_generators_are_closed_by_shutdown_asyncgens() -> None:
         await anext(abandoned)
         del abandoned
         gc.collect()
-        await asyncio.sleep(0.001)
+        for _ in range(10):
+            await asyncio.sleep(0.001)
         assert closed == ["abandoned"]
 
     keep: list[object] = []
@@ -412,3 +551,62 @@ def test_two_loops_in_one_thread_take_turns() -> None:
     assert first.run_until_complete(answer()) == second.run_until_complete(answer()) == 42
     first.close()
     second.close()
+
+
+@pytest.mark.parametrize("waiting", ["callback", "timer", "reader"])
+def test_a_closed_loop_that_somebody_keeps_holds_nothing_of_what_it_will_not_call(
+    waiting: str, loop: compat.EventLoop
+) -> None:
+    class Callback:
+        def __call__(self) -> None:
+            raise AssertionError
+
+    callback = Callback()
+    kept = weakref.ref(callback)
+    left, right = socket.socketpair()
+    with left, right:
+        if waiting == "callback":
+            loop.call_soon(callback)
+        elif waiting == "timer":
+            handle = loop.call_later(60, callback)
+        else:
+            loop.add_reader(left, callback)
+        del callback
+        loop.close()
+        gc.collect()
+        assert kept() is None
+    if waiting == "timer":
+        # Nothing is wrong with that.
+        handle.cancel()
+
+
+def test_a_run_leaves_nothing_to_the_collector() -> None:
+    async def wait_for_a_future_of_asyncio(fail: bool) -> None:
+        future: asyncio.Future[None] = asyncio.Future()
+        asyncio.get_running_loop().call_soon(future.set_result, None)
+        await future
+        if fail:
+            raise ZeroDivisionError
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        await loop.create_task(wait_for_a_future_of_asyncio(False))
+        with contextlib.suppress(ZeroDivisionError):
+            await loop.create_task(wait_for_a_future_of_asyncio(True))
+        left, right = socket.socketpair()
+        with left, right:
+            loop.add_reader(left, print)
+            loop.add_writer(left, loop.remove_writer, left)
+            await asyncio.sleep(0)
+            loop.remove_reader(left)
+
+    compat.run(main())
+    gc.collect()
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=compat.new_event_loop) as runner:
+            runner.run(main())
+            found = gc.collect()
+    finally:
+        gc.enable()
+    assert found == 0

@@ -53,3 +53,31 @@ def test_runner_takes_another_factory() -> None:
 
     with compat.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         assert not isinstance(runner.run(main()), compat.EventLoop)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_start_server_returns_is_a_server(ours: bool) -> None:
+    async def main() -> None:
+        async with await compat.start_server(print, "127.0.0.1", 0) as server:
+            assert isinstance(server, compat.Server)
+            assert isinstance(server, asyncio.Server)
+        async with await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0) as server:
+            assert isinstance(server, compat.Server)
+
+    async def on_asyncios_loop() -> None:
+        async with await asyncio.start_server(print, "127.0.0.1", 0) as server:
+            assert isinstance(server, compat.Server)
+
+    if ours:
+        compat.run(main())
+    else:
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(on_asyncios_loop())
+
+
+def test_a_star_brings_the_public_names_and_nothing_else() -> None:
+    names: dict[str, object] = {}
+    exec("from nursery.compat import *", names)
+    names.pop("__builtins__")
+    assert sorted(names) == sorted(compat.__all__)
+    assert len(compat.__all__) == len(set(compat.__all__))

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import socket
+import sys
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -190,6 +191,63 @@ def test_ctrl_c_interrupts_the_main_task_in_an_asyncio_await(how: str) -> None:
         nursery.run(main)
     if isinstance(caught.value, BaseExceptionGroup):
         assert caught.group_contains(KeyboardInterrupt)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("by", ["callback", "task"])
+def test_an_exit_raised_by_a_callback_or_a_task_leaves_the_block(
+    by: str, error: type[BaseException], debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def leave() -> None:
+        raise error("on purpose")
+
+    async def leave_from_task() -> None:
+        leave()
+
+    cleaned_up: list[bool] = []
+
+    async def main() -> None:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with compat.open_loop() as loop:
+                loop.set_debug(debug)
+                if by == "callback":
+                    loop.call_soon(leave)
+                else:
+                    leaving = loop.create_task(leave_from_task())
+                    assert not leaving.done()
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    cleaned_up.append(True)
+        assert [type(each) for each in caught.value.exceptions] == [error]
+        async with compat.open_loop():
+            await asyncio.sleep(0)
+
+    nursery.run(main)
+    assert cleaned_up == [True]
+
+
+def test_debug_mode_ends_with_the_block() -> None:
+    async def main() -> None:
+        async with compat.open_loop() as loop:
+            loop.set_debug(True)
+            await asyncio.sleep(0)
+            assert sys.get_coroutine_origin_tracking_depth() > 0
+        assert sys.get_coroutine_origin_tracking_depth() == 0
+
+    nursery.run(main)
+
+
+def test_a_closed_loop_that_is_asked_whether_it_runs_does_not_take_the_current_task_away() -> None:
+    async def main() -> None:
+        async with compat.open_loop() as loop:
+            pass
+        assert not loop.is_running()
+        assert nursery.lowlevel.current_task().name.endswith("main")
+        await nursery.lowlevel.checkpoint()
+
+    nursery.run(main)
 
 
 def test_a_server_and_a_client_of_asyncio_talk_inside_a_native_run() -> None:

@@ -69,6 +69,26 @@ def test_a_loop_made_by_the_name_of_its_class_is_ours(name: str) -> None:
     )
 
 
+def test_every_loop_is_an_instance_of_the_name() -> None:
+    run_program(
+        """
+        own = asyncio.SelectorEventLoop
+        compat.install()
+        class Derived(asyncio.SelectorEventLoop):
+            pass
+        for factory in (asyncio.new_event_loop, compat.new_event_loop, asyncio.SelectorEventLoop, own, Derived,
+                        lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())):
+            loop = factory()
+            assert isinstance(loop, asyncio.SelectorEventLoop)
+            assert issubclass(type(loop), asyncio.SelectorEventLoop)
+            assert isinstance(loop, Derived) is (factory is Derived)
+            loop.close()
+        assert not isinstance(object(), asyncio.SelectorEventLoop)
+        assert not issubclass(asyncio.AbstractEventLoop, asyncio.SelectorEventLoop)
+        """
+    )
+
+
 def test_whoever_brings_a_selector_gets_asyncios_own_loop() -> None:
     run_program(
         """

@@ -125,7 +125,7 @@ def test_the_loop_is_made_at_the_first_need_and_closed_at_the_end() -> None:
     made: list[compat.EventLoop] = []
 
     def factory() -> compat.EventLoop:
-        made.append(compat.new_event_loop())
+        made.append(compat.EventLoop())
         return made[-1]
 
     runner = compat.Runner(loop_factory=factory)

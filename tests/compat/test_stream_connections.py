@@ -16,7 +16,7 @@ import pytest
 
 import nursery
 from nursery import compat
-from nursery.compat.streams import StreamReader, StreamReaderProtocol, StreamWriter
+from nursery.compat.stream import StreamReader, StreamReaderProtocol, StreamWriter
 from tests.compat.test_streams import on_ours, turns
 from tests.compat.transports.tls_ends import receive_exactly, reports
 
@@ -269,6 +269,21 @@ async def end_of_first_connection(callback: Any) -> list[dict[str, Any]]:
             writer.close()
             await writer.wait_closed()
     return told
+
+
+def test_a_plain_function_that_fails_is_reported_and_its_connection_closed() -> None:
+    async def main() -> None:
+        def serve(reader: Any, writer: Any) -> None:
+            kept.append(writer)
+            raise ValueError("no service")
+
+        kept: list[Any] = []
+        [report] = await end_of_first_connection(serve)
+        assert report["message"] == "Unhandled exception in client_connected_cb"
+        assert repr(report["exception"]) == "ValueError('no service')"
+        assert kept[0].is_closing()
+
+    on_ours(main)
 
 
 def test_a_callback_that_fails_is_reported_and_its_connection_closed() -> None:

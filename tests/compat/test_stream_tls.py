@@ -12,7 +12,7 @@ import pytest
 
 import nursery
 from nursery import compat
-from nursery.compat.streams import StreamReader, StreamReaderProtocol, StreamWriter
+from nursery.compat.stream import StreamReader, StreamReaderProtocol, StreamWriter
 from nursery.compat.transports.tls import SSLTransport
 from tests.compat.test_stream_connections import HIGH_MARK, connected
 from tests.compat.test_streams import on_ours

@@ -76,6 +76,58 @@ def test_a_timeout_that_is_over_already_interrupts_the_first_await() -> None:
     run(main())
 
 
+@in_both_kinds
+def test_what_was_scheduled_before_goes_before_a_timeout_that_is_over_already(spawn: Spawn) -> None:
+    async def body() -> None:
+        order: list[str] = []
+        loop = asyncio.get_running_loop()
+        loop.call_soon(order.append, "before")
+        future = loop.create_future()
+        future.add_done_callback(lambda _: order.append("cancelled"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                loop.call_soon(order.append, "after")
+                await future
+        assert order == ["before", "after", "cancelled"]
+
+    async def main() -> None:
+        await spawn(body())
+
+    run(main())
+
+
+@in_both_kinds
+def test_a_timeout_that_is_over_already_does_nothing_to_a_block_without_an_await(spawn: Spawn) -> None:
+    async def body() -> None:
+        for limit in (asyncio.timeout(0), asyncio.timeout(-1), asyncio.timeout_at(0)):
+            async with limit:
+                pass
+            assert not limit.expired()
+        await asyncio.sleep(0)
+        assert cancelling() == 0
+
+    async def main() -> None:
+        await spawn(body())
+
+    run(main())
+
+
+def test_a_timeout_moved_away_from_the_past_in_time_does_not_expire() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(30) as limit:
+            limit.reschedule(loop.time() - 1)
+            limit.reschedule(loop.time() + 30)
+            await turns(3)
+        assert not limit.expired()
+        async with asyncio.timeout(0) as limit:
+            limit.reschedule(None)
+            await turns(3)
+        assert not limit.expired()
+
+    run(main())
+
+
 def test_a_timeout_may_be_moved() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

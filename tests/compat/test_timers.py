@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from typing import Any
 
 import pytest
@@ -70,6 +71,33 @@ def test_a_cancelled_timer_is_removed_truly(loop: EventLoop) -> None:
     assert rung == []
 
 
+def test_timers_in_any_order_ring_by_time_and_the_cancelled_ones_never(loop: EventLoop) -> None:
+    rung: list[float] = []
+    random = Random(3)
+    start = loop.time()
+    times = [random.choice((0.001, 0.02, 5.0)) * random.randrange(1, 9) for _ in range(300)]
+    handles = [loop.call_at(start + time, rung.append, time) for time in times]
+    for number, handle in enumerate(handles):
+        assert isinstance(handle, asyncio.TimerHandle)
+        if number % 3 == 0:
+            handle.cancel()
+    loop.runner.deadlines.check()
+    loop.run_until_complete(asyncio.sleep(50))
+    assert rung == sorted(time for number, time in enumerate(times) if number % 3)
+    assert len(loop.runner.deadlines) == 0
+
+
+def test_a_timer_may_be_cancelled_after_it_rang(loop: EventLoop) -> None:
+    rung: list[str] = []
+    handle = loop.call_later(1, rung.append, "once")
+    assert handle.when() == loop.time() + 1
+    loop.run_until_complete(asyncio.sleep(2))
+    assert rung == ["once"]
+    assert not handle.cancelled()
+    handle.cancel()
+    assert handle.cancelled()
+
+
 def test_a_timer_cancelled_after_it_was_queued_does_not_ring(loop: EventLoop) -> None:
     rung: list[int] = []
     when = loop.time() + 1
@@ -78,6 +106,22 @@ def test_a_timer_cancelled_after_it_was_queued_does_not_ring(loop: EventLoop) ->
     handles.append(loop.call_at(when, rung.append, 1))
     loop.run_until_complete(asyncio.sleep(2))
     assert rung == []
+
+
+def test_timers_compare_by_their_times(loop: EventLoop) -> None:
+    when = loop.time() + 60
+    early, late, other = (loop.call_at(time, print) for time in (when, when + 1, when + 1))
+    assert early < late > early <= late >= early
+    assert late <= other >= late
+    assert not (late < other)
+    assert not (late > other)
+    assert not (late <= early)
+    assert not (early >= late)
+    assert late != early
+    with pytest.raises(TypeError):
+        assert late <= 5  # type: ignore[operator]  # that is the point
+    for timer in (early, late, other):
+        timer.cancel()
 
 
 def test_none_is_no_time(loop: EventLoop) -> None:

@@ -4,12 +4,13 @@
     running        run, pause, close             callbacks     call_soon, timers, tasks
     errors         the exception handler         generators    async generators
     executors      threads                       signals       signal handlers
+    debugging      debug mode                    signal_pipe   how the loop hears of signals
     descriptors    add_reader, add_writer        sockets       sock_*
     lines          waiting for raw sockets       names         getaddrinfo, getnameinfo
     connections    TCP clients and servers       server        what create_server returns
     unix           the same on unix sockets      socket_files  the files they have
     datagrams      datagram endpoints            sendfile      sendfile, sock_sendfile
-    upgrades       start_tls                     debugging     debug mode, interrupts Ctrl-C
+    upgrades       start_tls                     interrupts    Ctrl-C
     pipes          pipes, terminals              subprocesses  child processes
 """
 

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 from ...kernel.nursery import Nursery
 from ..cancellation import abort_await
-from ..events import Handle, LaterHandle, SoonHandle, TimerHandle
+from ..events import Handle, LaterHandle, SoonHandle, ThreadSafeHandle, TimerHandle
 from ..future import Future
 from ..task import Task, Wakeup, task_number
 from .state import LoopState
@@ -26,6 +26,13 @@ Ts = TypeVarTuple("Ts")
 
 # From 3.13.3 on a task factory gets every keyword that create_task got; before, the name was set afterwards.
 FACTORY_TAKES_ALL: Final = sys.version_info >= (3, 13, 3)
+
+
+def checked_context(context: Context) -> Context:
+    """Return what was given to run a task in; TypeError if it is no context."""
+    if type(context) is not Context:
+        raise TypeError(f"a contextvars.Context was expected, got {context!r}")
+    return context
 
 
 class Callbacks(LoopState):
@@ -49,7 +56,9 @@ class Callbacks(LoopState):
         """
         if self._careful:
             return self._call_soon_carefully(callback, args, context)
-        if type(callback) is Wakeup:
+        if context is None:
+            context = copy_context()
+        elif type(callback) is Wakeup:
             # A future wakes the task that awaits it: no handle, the task itself goes into the queue.
             task = callback.task
             if task.abort is abort_await and task.awaits is args[0]:  # type: ignore[misc]  # a future passes itself
@@ -57,7 +66,7 @@ class Callbacks(LoopState):
                 self.runner.queue.append(task)
             return NO_HANDLE
         handle = SoonHandle()
-        handle._context = copy_context() if context is None else context
+        handle._context = context
         handle._loop = self
         handle._callback = callback
         handle._args = args
@@ -88,9 +97,13 @@ class Callbacks(LoopState):
         self._check_closed()
         if self._debug:
             self._check_callback(callback, "call_soon_threadsafe")
-        handle = Handle(callback, args, self, context)
+        handle = ThreadSafeHandle(callback, args, self, context)
         self.runner.queue.append(handle)
-        self.runner.inbox.bell.ring()
+        try:
+            self.runner.inbox.bell.ring()
+        except OSError:
+            # Another thread has closed the loop in this moment (tests/compat/test_loop.py).
+            raise RuntimeError("Event loop is closed") from None
         return handle
 
     # flat: once for every timer
@@ -112,8 +125,13 @@ class Callbacks(LoopState):
         handle._callback = callback
         handle._args = args
         handle._when = when
-        handle._scheduled = True
-        self.runner.deadlines.add(handle, when)
+        deadlines = self.runner.deadlines
+        if deadlines.recent_from <= when < deadlines.recent_until:
+            # What `add` does then.
+            handle._bucket = deadlines.recent
+            deadlines.recent[handle] = when
+        else:
+            handle._bucket = deadlines.add(handle, when)
         return handle
 
     # flat: once for every timer
@@ -134,8 +152,13 @@ class Callbacks(LoopState):
         handle._callback = callback
         handle._args = args
         handle._when = when
-        handle._scheduled = True
-        self.runner.deadlines.add(handle, when)
+        deadlines = self.runner.deadlines
+        if deadlines.recent_from <= when < deadlines.recent_until:
+            # What `add` does then.
+            handle._bucket = deadlines.recent
+            deadlines.recent[handle] = when
+        else:
+            handle._bucket = deadlines.add(handle, when)
         return handle
 
     def _call_at_carefully(
@@ -166,7 +189,7 @@ class Callbacks(LoopState):
             future.remember_source()
         return future  # type: ignore[no-any-return]  # it says so itself
 
-    def create_task(  # type: ignore[override]  # typeshed's signature changes with the version, this one takes all
+    def create_task(  # type: ignore[override, unused-ignore]  # typeshed's changes with the version, this one takes all
         self,
         coro: Coroutine[Any, Any, T],
         *,
@@ -205,9 +228,13 @@ class Callbacks(LoopState):
             made: Any = factory(self, coro, **options)
         finally:
             runner.current = running
-        if name is not None and not FACTORY_TAKES_ALL and hasattr(made, "set_name"):
-            made.set_name(name)
-        return made  # type: ignore[no-any-return]  # whatever the factory makes
+        try:
+            if name is not None and not FACTORY_TAKES_ALL and hasattr(made, "set_name"):
+                made.set_name(name)
+            return made  # type: ignore[no-any-return]  # whatever the factory makes
+        finally:
+            # An eager task's first step stands upon this frame, and its error holds both (tests/compat/test_eager.py).
+            del made
 
     # flat: once for every task
     def start_task(
@@ -228,7 +255,7 @@ class Callbacks(LoopState):
         ours: Any = Task(
             runner,
             coro,
-            copy_context() if context is None else context,
+            copy_context() if context is None else checked_context(context),
             nursery,
             task_number() if name is None else str(name),
         )

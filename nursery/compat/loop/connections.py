@@ -11,7 +11,9 @@ import os
 import socket
 import sys
 from asyncio import staggered
+from asyncio.log import logger
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from itertools import chain, zip_longest
@@ -22,7 +24,7 @@ from ..transports.socket import SocketTransport
 from ..transports.tls import SSLTransport
 from ..transports.tls_settings import TLSSettings
 from .server import Server
-from .sockets import Sockets
+from .sockets import Sockets, refuse_tls_socket, share_port
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
@@ -84,7 +86,6 @@ class Connections(Sockets):
                 ssl_shutdown_timeout=ssl_shutdown_timeout,
             )
         if sock is not None:
-            self._check_nonblocking(sock)
             if host is not None or port is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
             _check_stream(sock)
@@ -94,7 +95,12 @@ class Connections(Sockets):
             sock = await self._connect_to_host(
                 host, port, family, proto, flags, local_addr, happy_eyeballs_delay, interleave, all_errors
             )
-        return await self._take_over_as(protocol_factory, sock, settings)
+        transport, protocol = await self._take_over_as(protocol_factory, sock, settings)
+        if self._debug:
+            logger.debug(
+                "%r connected to %s:%r: (%r, %r)", transport.get_extra_info("socket"), host, port, transport, protocol
+            )
+        return transport, protocol
 
     async def connect_accepted_socket(
         self,
@@ -112,7 +118,7 @@ class Connections(Sockets):
         Source: asyncio's documentation, `loop.connect_accepted_socket`.
         """
         _check_stream(sock)
-        return await self._take_over(
+        transport, protocol = await self._take_over(
             protocol_factory,
             sock,
             ssl=ssl,
@@ -120,6 +126,9 @@ class Connections(Sockets):
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
+        if self._debug:
+            logger.debug("%r handled: (%r, %r)", transport.get_extra_info("socket"), transport, protocol)
+        return transport, protocol
 
     async def _take_over(
         self,
@@ -152,6 +161,7 @@ class Connections(Sockets):
     async def _take_over_as(
         self, protocol_factory: Callable[[], ProtocolT], sock: socket.socket, settings: TLSSettings | None
     ) -> tuple[asyncio.Transport, ProtocolT]:
+        self._check_closed()
         connected: asyncio.Future[None] = self.create_future()
         context = copy_context()
         encrypted: SSLTransport | None = None
@@ -174,6 +184,9 @@ class Connections(Sockets):
         except BaseException:
             transport.close()
             raise
+        finally:
+            # The traceback of its error leads here (tests/compat/loop/test_upgrades.py).
+            del connected
         return transport, protocol
 
     async def _connect_to_host(
@@ -198,21 +211,25 @@ class Connections(Sockets):
         if interleave:
             infos = interleaved(infos, interleave)
         failures: list[list[OSError]] = []
+        errors: list[OSError] = []
         sock: socket.socket | None = None
-        if happy_eyeballs_delay is None:
-            for info in infos:
-                try:
-                    sock = await self._connect_to(info, local_infos, failures)
-                    break
-                except OSError:
-                    continue
-        else:
-            attempts = [partial(self._connect_to, info, local_infos, failures) for info in infos]
-            sock = (await staggered.staggered_race(attempts, happy_eyeballs_delay, loop=self))[0]
-        if sock is not None:
-            return sock
-        errors = [error for attempt in failures for error in attempt]
         try:
+            if happy_eyeballs_delay is None:
+                for info in infos:
+                    try:
+                        sock = await self._connect_to(info, local_infos, failures)
+                        break
+                    except OSError:
+                        continue
+            else:
+                attempts = [partial(self._connect_to, info, local_infos, failures) for info in infos]
+                sock = (await staggered.staggered_race(attempts, happy_eyeballs_delay, loop=self))[0]
+            if sock is not None:
+                return sock
+            errors += [error for attempt in failures for error in attempt]
+            if not errors:
+                # Each attempt was cut short by something else than an error of its own.
+                raise TimeoutError("create_connection failed")
             if all_errors:
                 raise ExceptionGroup("create_connection failed", errors)
             if len(errors) == 1:
@@ -222,8 +239,9 @@ class Connections(Sockets):
                 raise errors[0]
             raise OSError("Multiple exceptions: {}".format(", ".join(str(error) for error in errors)))
         finally:
-            # The errors' tracebacks hold this frame.
-            del errors
+            # The errors' tracebacks hold this frame (tests/compat/loop/test_connections.py).
+            failures.clear()
+            del errors, failures
 
     async def _connect_to(
         self, info: tuple[Any, ...], local_infos: list[Any] | None, failures: list[list[OSError]]
@@ -234,24 +252,28 @@ class Connections(Sockets):
         family, kind, proto, _, address = info
         sock = None
         try:
-            sock = socket.socket(family, kind, proto)
+            sock = socket.socket(family=family, type=kind, proto=proto)
             sock.setblocking(False)
             if local_infos is not None:
                 self._bind_local(sock, family, local_infos, failed)
             await self.sock_connect(sock, address)
+            self._leave_place(sock)
             return sock
         except OSError as exc:
             if exc not in failed:
                 failed.append(exc)
             if sock is not None:
-                sock.close()
+                with suppress(OSError):
+                    sock.close()
             raise
         except BaseException:
             if sock is not None:
-                sock.close()
+                # What it raised counts, not what becomes of a socket that nobody has seen.
+                with suppress(OSError):
+                    sock.close()
             raise
         finally:
-            del failed
+            del failed, failures
 
     def _bind_local(
         self, sock: socket.socket, family: int, local_infos: list[Any], failed: list[OSError]
@@ -294,6 +316,7 @@ class Connections(Sockets):
         Raises OSError naming the address that cannot be bound.
         Source: asyncio's documentation, `loop.create_server`.
         """
+        self._check_closed()
         if isinstance(ssl, bool):
             raise TypeError("ssl argument must be an SSLContext or None")
         if ssl is None:
@@ -322,6 +345,8 @@ class Connections(Sockets):
         )
         if start_serving:
             await server.start_serving()
+        if self._debug:
+            logger.info("%r is serving", server)
         return server
 
     async def _listening_sockets(
@@ -357,9 +382,7 @@ class Connections(Sockets):
                 if reuse_address:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
                 if reuse_port and family in (socket.AF_INET, socket.AF_INET6):
-                    if not hasattr(socket, "SO_REUSEPORT"):
-                        raise ValueError("reuse_port not supported by socket module")
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
+                    share_port(sock)
                 if keep_alive:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
                 if family == socket.AF_INET6 and hasattr(socket, "IPPROTO_IPV6"):
@@ -396,5 +419,6 @@ def interleaved(infos: list[Any], first_family_count: int) -> list[Any]:
 
 
 def _check_stream(sock: socket.socket) -> None:
+    refuse_tls_socket(sock)
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"A Stream Socket was expected, got {sock!r}")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ..transports.datagram import DatagramTransport
 from .socket_files import has_file, remove_stale
-from .sockets import Sockets
+from .sockets import Sockets, share_port
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
@@ -47,6 +47,7 @@ class Datagrams(Sockets):
 
         Source: asyncio's documentation, `loop.create_datagram_endpoint`.
         """
+        self._check_closed()
         target: Any = None
         if sock is not None:
             if sock.type == socket.SOCK_STREAM:
@@ -164,15 +165,3 @@ class Datagrams(Sockets):
         finally:
             # Its traceback holds this frame.
             first_error = None
-
-
-def share_port(sock: socket.socket) -> None:
-    """Let other sockets bind to the same port; ValueError where the system cannot."""
-    if not hasattr(socket, "SO_REUSEPORT"):
-        raise ValueError("reuse_port not supported by socket module")
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    except OSError as exc:
-        raise ValueError(
-            "reuse_port not supported by socket module, SO_REUSEPORT defined but not implemented."
-        ) from exc

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextvars import copy_context
-from typing import Any, TypeVarTuple
+from typing import Any, Final, TypeVarTuple
 
 from ...kernel.io.interest import HasFileno, Interest
 from ..events import Handle, ReadinessHandle
@@ -17,13 +16,16 @@ from .state import LoopState
 
 Ts = TypeVarTuple("Ts")
 
+# How many calls lie between a handle and whoever called add_reader() (sockets.py has a part in it).
+FROM_ADD: Final = 4
+
 
 class Watch:
     """What the loop watches on one descriptor: a user's handle for each direction."""
 
     __slots__ = ("_on_read", "_on_write", "fd", "file", "loop", "reader", "writer")
 
-    def __init__(self, loop: LoopState, fd: int) -> None:
+    def __init__(self, loop: Descriptors, fd: int) -> None:
         self.loop = loop
         self.fd = fd
         # What was given for the descriptor: once it is closed, nothing else leads here.
@@ -38,10 +40,10 @@ class Watch:
         interest: Interest = self.loop.io.level(self.fd)
         if self.reader is not None:
             interest.reader = self._on_read
-            self._on_read.abort = self
+            self._on_read.abort = True
         if self.writer is not None:
             interest.writer = self._on_write
-            self._on_write.abort = self
+            self._on_write.abort = True
         if interest.arm is not None:
             interest.arm(interest)
 
@@ -64,16 +66,25 @@ class Watch:
         interest = self.loop.io.table.get(self.fd)
         if interest is not None and interest.reader is None and interest.writer is None:
             self.loop.io.forget(interest)
+        # They hold this watch, which would be garbage for the collector (tests/compat/test_loop.py).
+        self._on_read.cancel()
+        self._on_write.cancel()
 
     def _readable(self) -> None:
         if self.reader is not None:
-            self.reader.run(None, None)
-            self._wait_again()
+            self._call(self.reader)
 
     def _writable(self) -> None:
         if self.writer is not None:
-            self.writer.run(None, None)
-            self._wait_again()
+            self._call(self.writer)
+
+    def _call(self, handle: Handle) -> None:
+        if self.loop._debug:
+            # It is this one that takes long or fails, not the watch.
+            self.loop._current_handle = handle
+        self.loop._look_again()
+        handle.run(None, None)
+        self._wait_again()
 
     def _wait_again(self) -> None:
         if self.reader is None and self.writer is None:
@@ -87,6 +98,24 @@ class Watch:
 
 class Descriptors(LoopState):
     """add_reader, remove_reader, add_writer, remove_writer."""
+
+    # Whether `_poll` is in the queue.
+    _will_poll = False
+
+    def _look_again(self) -> None:
+        """Have events collected in the next turn, as asyncio does before each, also if callbacks go on and on.
+
+        The loop polls less often while there is something to do.  Programs that read and write descriptors by
+        themselves in callbacks may count on what they wrote being seen at the other end some turns later; the tests of
+        Tornado do.
+        """
+        if not self._will_poll:
+            self._will_poll = True
+            self.call_soon(self._poll)
+
+    def _poll(self) -> None:
+        self._will_poll = False
+        self.io.poll(0.0)
 
     def add_reader(self, fd: int | HasFileno, callback: Callable[[*Ts], object], *args: *Ts) -> asyncio.Handle:  # type: ignore[override]  # typeshed: returns None
         """Call `callback(*args)` whenever `fd` is readable.
@@ -146,10 +175,17 @@ class Descriptors(LoopState):
                 raise ValueError(f"Invalid file object: {fd!r} is neither a descriptor nor has one") from None
         if number < 0:
             raise ValueError(f"Invalid file descriptor: {number}")
-        transport = self._transports.get(number)
-        if transport is not None and not transport.is_closing():
-            raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
+        self._no_transport(number)
         return number
+
+    def _no_transport(self, fd: int) -> None:
+        """Raise RuntimeError if a transport uses a descriptor."""
+        transport = self._transports.get(fd)
+        if transport is not None and not transport.is_closing():
+            if transport.has_descriptor():
+                raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
+            # It is somebody else's now, who cannot help it.
+            transport.descriptor_gone()
 
     def _watch(self, fd: int) -> Watch:
         watch = self._watches.get(fd)
@@ -160,7 +196,7 @@ class Descriptors(LoopState):
         watch = self._watch(fd)
         if watch.reader is not None:
             watch.reader.cancel()
-        watch.reader = handle = Handle(callback, args, self, copy_context())
+        watch.reader = handle = Handle(callback, args, self, depth=FROM_ADD)
         self._begin_waiting(watch)
         return handle
 
@@ -169,7 +205,7 @@ class Descriptors(LoopState):
         watch = self._watch(fd)
         if watch.writer is not None:
             watch.writer.cancel()
-        watch.writer = handle = Handle(callback, args, self, copy_context())
+        watch.writer = handle = Handle(callback, args, self, depth=FROM_ADD)
         self._begin_waiting(watch)
         return handle
 

@@ -54,6 +54,8 @@ class InterruptGuard:
             signal.signal(signal.SIGINT, self._original)
         while self._kept:
             self._call()
+        # It holds this guard, which would be garbage for the collector (tests/compat/test_loop.py).
+        del self._handler
 
 
 def guard_interrupts(loop: LoopState) -> InterruptGuard | None:

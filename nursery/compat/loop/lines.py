@@ -77,16 +77,28 @@ class Line(ReadinessHandle):
                     waiters[0] = ready = create_future()
                     self.place.loop.call_soon(self._ready)
         finally:
-            was_first = waiters[0] is ready
-            waiters.remove(ready)
-            if was_first:
-                self._next()
+            # Not there any more after `release`.
+            if ready in waiters:
+                was_first = waiters[0] is ready
+                waiters.remove(ready)
+                if was_first:
+                    self._next()
 
     def displace(self, error: Callable[[], Exception]) -> bool:
         """Let everyone in the line fail; return whether there was anyone."""
         waiting = [ready for ready in self.waiters if not ready.done()]
         for ready in waiting:
             ready.set_exception(error())
+        self._leave_table()
+        return bool(waiting)
+
+    def release(self) -> bool:
+        """Send everyone out of the line, to whom no event comes any more; return whether there was anyone.
+
+        Whoever was given the turn already keeps it.
+        """
+        waiting = [ready for ready in self.waiters if not ready.done()]
+        self.waiters[:] = [ready for ready in self.waiters if ready.done()]
         self._leave_table()
         return bool(waiting)
 
@@ -178,6 +190,15 @@ class Place:
         if interest is not None and interest.reader is None and interest.writer is None:
             # The portable driver would take the new socket for the old one.
             self.loop.io.forget(interest)
+        if not self.reading.waiters and not self.writing.waiters:
+            self.dissolve()
+
+    def dissolve(self) -> None:
+        """Come apart, once nobody waits here any more, so that nothing is left to the collector."""
+        for line in (self.reading, self.writing):
+            assert not line.waiters
+            line.cancel()
+            del line.place
 
     def gone(self) -> OSError:
         """Return the news that the descriptor is not what it was."""

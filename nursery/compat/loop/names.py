@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import socket
 from asyncio.log import logger
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .executors import Executors
+
+if TYPE_CHECKING:
+    from ...network.resolver import AddressInfo
 
 # Some systems lack the second.
 NUMERIC: Final = socket.AI_NUMERICHOST | getattr(socket, "AI_NUMERICSERV", 0)
@@ -32,7 +35,7 @@ class Names(Executors):
         type: int = 0,
         proto: int = 0,
         flags: int = 0,
-    ) -> list[Any]:
+    ) -> list[AddressInfo]:
         """Look up the addresses of a host and a service: arguments and result are those of `socket.getaddrinfo`.
 
         Raises socket.gaierror.  In debug mode a look-up that took longer than `slow_callback_duration` is logged.
@@ -47,7 +50,7 @@ class Names(Executors):
 
     def _timed_getaddrinfo(
         self, host: bytes | str | None, port: bytes | str | int | None, family: int, type: int, proto: int, flags: int
-    ) -> list[Any]:
+    ) -> list[AddressInfo]:
         """Look addresses up, and log what was asked, what was answered and how long it took."""
         asked = [f"{host!s}:{port!r}"]
         for name, value in (("family", family), ("type", type), ("proto", proto), ("flags", flags)):
@@ -62,7 +65,9 @@ class Names(Executors):
         log("Getting address info %s took %.3fms: %r", question, took * 1e3, found)
         return found
 
-    async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
+    async def getnameinfo(
+        self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int = 0
+    ) -> tuple[str, str]:
         """Look up the names of an address: arguments and result are those of `socket.getnameinfo`.
 
         Raises socket.gaierror.  Unlike asyncio's, it needs no thread if the flags ask for no names at all.

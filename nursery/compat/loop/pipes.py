@@ -29,6 +29,7 @@ class Pipes(LoopState):
         Raises ValueError for what is no pipe, socket or character device, such as a regular file.
         Source: asyncio's documentation, `loop.connect_read_pipe`.
         """
+        self._check_closed()
         protocol = protocol_factory()
         transport = ReadPipeTransport(self, pipe, protocol)
         await self._connect_pipe("Read", transport, protocol)
@@ -42,6 +43,7 @@ class Pipes(LoopState):
         As `connect_read_pipe`; one descriptor may serve both, a terminal for example.
         Source: asyncio's documentation, `loop.connect_write_pipe`.
         """
+        self._check_closed()
         protocol = protocol_factory()
         transport = WritePipeTransport(self, pipe, protocol)
         await self._connect_pipe("Write", transport, protocol)

@@ -23,10 +23,13 @@ from ...kernel.current import current
 from ...kernel.generators import AsyncGenerators
 from ...kernel.loop import NOT_IDLE, collect, digest, expire, run_batch
 from ...kernel.runner import Runner
+from ...kernel.task import Task as KernelTask
 from ..cancellation import INSIST, Cancelled
 from ..ctasks import record_of_current
+from ..events import TimerHandle
 from ..promise import LOOP
 from ..task import Task, await_future
+from ..transports.outbox import Outbox
 from .batch import batch, current_tasks
 from .debugging import Debugging
 from .errors import Errors
@@ -35,10 +38,6 @@ from .interrupts import guard_interrupts
 from .state import LoopState
 
 T = TypeVar("T")
-
-# The runs that have not ended.  Without this a loop that was forgotten would be garbage together with its root
-# coroutine, and the collector would close that one first, in the middle of its waits (tests/compat/test_loop.py).
-_open_runs: Final[set[Runner]] = set()
 
 # Reports what belonged to a loop that was closed and freed.
 GONE: Final = Errors()  # type: ignore[abstract]  # only its exception handler is asked
@@ -101,13 +100,14 @@ class Running(Generators, Debugging, LoopState):
         debug = os.environ.get("NURSERY_DEBUG", "0") not in ("", "0")
         runner = Runner(batch, clock, debug=debug)
         self._attach(runner, insist)
-        _open_runs.add(runner)
         runner.generators = HandsOff(runner)
-        runner.clock.start_clock()
         with self._inside():
+            # A MockClock asks for the run.
+            runner.clock.start_clock()
             runner.begin(None, ())
-            # Far enough for the root to wait: then its innermost nursery is there to hold our tasks.
-            while runner.shutdown_waiter is None:
+            # Far enough for the root to wait: then its innermost nursery is there to hold our tasks.  And for the inbox
+            # to wait as well: of a loop that was forgotten, a coroutine that never began would tell.
+            while runner.shutdown_waiter is None or runner.queue:
                 batch(runner)
         # The root and the inbox are the kernel's; from now on each new task is seen by asyncio.
         runner.task_class = Task
@@ -119,6 +119,7 @@ class Running(Generators, Debugging, LoopState):
         """Take possession of a run: through the four doors of kernel/foreign.py."""
         self.runner = runner
         self.io = runner.io
+        self.outbox = Outbox(runner)
         self.read_buffer = memoryview(bytearray(READ_SIZE))
         self._signal_handlers = {}
         self._watches = {}
@@ -173,10 +174,13 @@ class Running(Generators, Debugging, LoopState):
         try:
             with self._inside():
                 sys.set_asyncgen_hooks(firstiter=self._asyncgen_first_iterated, finalizer=self._asyncgen_abandoned)
+                self.outbox.open()
                 try:
                     self._drive()
                 finally:
                     self._stopping = False
+                    # Whoever writes and stops the loop has written.
+                    self.outbox.close()
                     sys.set_asyncgen_hooks(*hooks)
                     self._track_origins(False)
         finally:
@@ -186,6 +190,8 @@ class Running(Generators, Debugging, LoopState):
     def _drive(self) -> None:
         runner = self.runner
         queue = runner.queue
+        # As in asyncio the first turn looks at the events, so that the idiom `call_soon(stop); run_forever()` does.
+        runner.steps_until_poll = 0
         while True:
             if self._stopping:
                 digest(runner, runner.io.fetch(0.0), 0.0, NOT_IDLE)
@@ -248,19 +254,44 @@ class Running(Generators, Debugging, LoopState):
         self.runner.locals[LOOP] = weakref.ref(self)
         with self._inside():
             try:
-                self._end_tasks()
-                self._end_run()
+                if self._can_end():
+                    self._end_tasks()
+                    self._end_run()
+                else:
+                    self._drop_tasks()
+                    for task in self._kernels_tasks():
+                        task.coro.close()
             finally:
                 self._closed = self._careful = True
                 self.runner.close()
                 self.runner.queue.clear()
+                self._forget_timers()
+                self._watches.clear()
                 # What failed and is still held finds its way to the exception handler (tests/compat/test_loop.py).
                 self.runner.locals[LOOP] = Afterwards(self)
-                _open_runs.discard(self.runner)
         executor, self._default_executor = self._default_executor, None
         self._executor_shutdown_called = True
         if executor is not None:
             executor.shutdown(wait=False)
+
+    def _forget_timers(self) -> None:
+        """Let go of what a closed loop will not call: somebody may keep the loop for ever."""
+        for entry, _ in list(self.runner.deadlines):
+            if isinstance(entry, TimerHandle):
+                entry.cancel()
+
+    def _can_end(self) -> bool:
+        """Return whether the kernel's own tasks live: the collector closes coroutines in an order of its own.
+
+        That is the case of a loop which was forgotten, and which is garbage together with them.
+        """
+        return all(getattr(task.coro, "cr_frame", None) is not None for task in self._kernels_tasks())
+
+    def _kernels_tasks(self) -> list[KernelTask]:
+        """Return the root and the inbox."""
+        root = self.runner.root_task
+        assert root is not None
+        return [root, *root.child_nurseries[0].child_tasks]
 
     def _remove_signal_handlers(self) -> None:
         """Put back the signals' own handlers; see signals.py."""
@@ -273,6 +304,9 @@ class Running(Generators, Debugging, LoopState):
                 task.cancel()
         if tasks:
             self._last_turns()
+        self._drop_tasks()
+
+    def _drop_tasks(self) -> None:
         left = list(self.runner.living_tasks())
         for task in reversed(left):
             if isinstance(task, Task):
@@ -312,11 +346,17 @@ class Running(Generators, Debugging, LoopState):
             digest(runner, runner.io.fetch(0.0), 0.0, NOT_IDLE)
             run_batch(runner)
 
-    def __del__(self) -> None:
-        if not self._closed and hasattr(self, "root_group"):
-            warnings.warn(f"unclosed event loop {self!r}", ResourceWarning, source=self, stacklevel=2)
-            if not self.is_running():
-                self.close()
+    # Default arguments: at the interpreter's end the names of the modules may be gone.
+    def __del__(self, _warn: Any = warnings.warn, _is_finalizing: Any = sys.is_finalizing) -> None:
+        if self._closed or not hasattr(self, "root_group"):
+            return
+        if _is_finalizing():
+            # Too late to close it: what that takes may be gone too, and the process ends anyway.
+            _warn(f"unclosed event loop {object.__repr__(self)}", ResourceWarning, source=self, stacklevel=2)
+            return
+        _warn(f"unclosed event loop {self!r}", ResourceWarning, source=self, stacklevel=2)
+        if not self.is_running():
+            self.close()
 
     def __repr__(self) -> str:
         return (

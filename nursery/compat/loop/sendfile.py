@@ -329,7 +329,12 @@ class StandIn(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         raise RuntimeError("Invalid state: reading should be paused")
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool | None:
+        if self._transport.is_closing():
+            # The answer of a TLS peer to our own goodbye.
+            protocol: Any = self._protocol
+            keep_open: bool | None = protocol.eof_received()
+            return keep_open
         raise RuntimeError("Invalid state: reading should be paused")
 
     def _wake(self) -> None:

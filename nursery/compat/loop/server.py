@@ -13,6 +13,7 @@ import socket
 import sys
 import weakref
 from asyncio import trsock
+from asyncio.log import logger
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from ssl import SSLContext
@@ -100,12 +101,16 @@ class Listener:
             self._accept()
 
 
-class Server(asyncio.AbstractServer):
-    """What `create_server` returns.
+class Server(asyncio.Server):
+    """What `create_server` returns; it has nothing of asyncio's own but the class, for `isinstance`.
 
     Raises ValueError or TypeError for arguments of TLS that cannot be used.
     Source: asyncio's documentation, `asyncio.Server`.
     """
+
+    # Whether `wait_closed` waits for the connections, once the server is closed.  Programs of 3.11 rely on it that it
+    # does not; the facade, which is written by 3.13's documentation, sets it (compat/streams.py).
+    _waits_for_connections = sys.version_info >= (3, 12)
 
     def __init__(
         self,
@@ -225,8 +230,11 @@ class Server(asyncio.AbstractServer):
             _outermost(transport).abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the server is closed and its last connection is gone (before 3.12: only until it is closed)."""
-        if self._waiters is None or (sys.version_info < (3, 12) and self._sockets is None):
+        """Wait until the server is closed and its last connection is gone.
+
+        Before 3.12 a server that the loop made, not the facade, is waited for only until it is closed.
+        """
+        if self._waiters is None or (self._sockets is None and not self._waits_for_connections):
             return
         waiter = self._loop.create_future()
         self._waiters.append(waiter)
@@ -243,6 +251,8 @@ class Server(asyncio.AbstractServer):
 
     def _connected(self, connection: socket.socket, address: object, context: Context) -> None:
         loop = self._loop
+        if loop._debug:
+            logger.debug("%r got a new connection from %r: %r", self, address, connection)
         extra = {"peername": address}
         encrypted: SSLTransport | None = None
         try:

@@ -1,8 +1,8 @@
 """add_signal_handler: callbacks for signals, in the loop's thread.
 
-Invariant: the interpreter's own handler runs first, in the main thread, and only queues the callback; no signal is
-lost between the two.  The bell's descriptor wakes a loop that sleeps, also if another thread of the process got the
-signal: it is the interpreter's wake-up descriptor as long as the loop has a handler.
+Invariant: a callback is called for each signal that arrives while it is the loop's handler for it, also if somebody has
+replaced the interpreter's handler meanwhile, as uvicorn does for the time that it serves: the loop learns of signals
+through the interpreter's wake-up descriptor (signal_pipe.py), not through that handler.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import errno
 import inspect
 import signal
 import sys
+import threading
 import warnings
-import weakref
 from asyncio import coroutines
-from asyncio.log import logger
 from collections.abc import Callable
-from types import FrameType
 from typing import TypeVarTuple
 
 from ..events import Handle
+from .signal_pipe import SignalPipe, default_of, stand_in
 from .state import LoopState
 
 Ts = TypeVarTuple("Ts")
@@ -28,8 +27,8 @@ Ts = TypeVarTuple("Ts")
 class Signals(LoopState):
     """add_signal_handler and remove_signal_handler."""
 
-    # What the wake-up descriptor was before ours; None as long as it is not ours.
-    _wakeup_fd_before: int | None = None
+    # What signals are read from, as long as there are handlers.
+    _signal_pipe: SignalPipe | None = None
 
     def add_signal_handler(self, sig: int, callback: Callable[[*Ts], object], *args: *Ts) -> None:
         """Call `callback(*args)` in the loop whenever `sig` arrives.
@@ -44,20 +43,18 @@ class Signals(LoopState):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         self._check_signal(sig)
         self._check_closed()
-        self._wake_on_signals()
+        try:
+            SignalPipe.join(self)
+        except ValueError as exc:
+            raise RuntimeError(f"signal handlers can only be added in the main thread: {exc}") from exc
+        except OSError as exc:
+            raise RuntimeError(f"signals cannot be listened for: {exc}") from exc
         before = self._signal_handlers.get(sig)
         # First, so that a signal that comes at once finds it.
         self._signal_handlers[sig] = Handle(callback, args, self, None)
-        # Weak: the interpreter must not keep a loop that was forgotten.
-        arrived = weakref.WeakMethod(self._handle_signal)
-
-        def handler(signum: int, frame: FrameType | None) -> None:
-            handle_signal = arrived()
-            if handle_signal is not None:
-                handle_signal(signum)
-
+        SignalPipe.take(self, sig)
         try:
-            signal.signal(sig, handler)
+            signal.signal(sig, stand_in)
             # System calls go on after the signal.
             signal.siginterrupt(sig, False)
         except OSError as exc:
@@ -66,13 +63,13 @@ class Signals(LoopState):
             else:
                 self._signal_handlers[sig] = before
             if not self._signal_handlers:
-                self._sleep_through_signals()
+                SignalPipe.leave(self)
             if exc.errno == errno.EINVAL:
                 raise RuntimeError(f"sig {sig} cannot be caught") from exc
             raise
 
     def _handle_signal(self, sig: int) -> None:
-        """Queue the callback; called in the main thread, wherever the signal hit it."""
+        """Queue the callback; called by the loop that has read of the signal, which may run in another thread."""
         handle = self._signal_handlers.get(sig)
         if handle is None:
             return
@@ -90,58 +87,38 @@ class Signals(LoopState):
         self._check_signal(sig)
         if self._signal_handlers.pop(sig, None) is None:
             return False
-        default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
         try:
-            signal.signal(sig, default)
+            signal.signal(sig, default_of(sig))
         except OSError as exc:
             if exc.errno == errno.EINVAL:
                 raise RuntimeError(f"sig {sig} cannot be caught") from exc
             raise
         finally:
             if not self._signal_handlers:
-                self._sleep_through_signals()
+                SignalPipe.leave(self)
         return True
 
     def _remove_signal_handlers(self) -> None:
         if not self._signal_handlers:
             return
+        why = None
         if sys.is_finalizing():
+            why = "on interpreter shutdown stage"
+        elif threading.current_thread() is not threading.main_thread():
+            # The collector may have found it there.
+            why = "in another thread than the main one"
+        if why is not None:
             warnings.warn(
-                f"Closing the loop {self!r} on interpreter shutdown stage, skipping signal handlers removal",
+                f"Closing the loop {self!r} {why}, skipping signal handlers removal",
                 ResourceWarning,
                 source=self,
                 stacklevel=2,
             )
             self._signal_handlers.clear()
+            SignalPipe.leave(self)
             return
         for sig in list(self._signal_handlers):
             self.remove_signal_handler(sig)
-
-    def _wake_on_signals(self) -> None:
-        """Let the interpreter ring the bell when a signal arrives, in whichever thread."""
-        if self._wakeup_fd_before is not None:
-            return
-        try:
-            self._wakeup_fd_before = signal.set_wakeup_fd(
-                self.runner.inbox.bell.write, warn_on_full_buffer=False
-            )
-        except (ValueError, OSError) as exc:
-            raise RuntimeError(f"signal handlers can only be added in the main thread: {exc}") from exc
-
-    def _sleep_through_signals(self) -> None:
-        """Give the wake-up descriptor back."""
-        before, self._wakeup_fd_before = self._wakeup_fd_before, None
-        if before is None:
-            return
-        try:
-            now = signal.set_wakeup_fd(-1)
-            if now != self.runner.inbox.bell.write:
-                # Somebody else's, who took it after us.
-                before = now
-            if before != -1:
-                signal.set_wakeup_fd(before)
-        except (ValueError, OSError) as exc:
-            logger.info("set_wakeup_fd failed: %s", exc)
 
     def _check_signal(self, sig: object) -> None:
         if not isinstance(sig, int):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..events import Handle
 from .descriptors import Descriptors
-from .lines import Place, Unfinished
+from .lines import Line, Place, Unfinished
 from .names import Names, is_literal
 
 if TYPE_CHECKING:
@@ -45,22 +45,13 @@ class Sockets(Descriptors, Names):
         """Where sockets were waited for, by descriptor."""
         return {}
 
-    def _check_nonblocking(self, sock: socket.socket) -> None:
-        if self._debug and sock.gettimeout() != 0:
-            raise ValueError("the socket must be non-blocking")
-
-    def _no_transport(self, fd: int) -> None:
-        transport = self._transports.get(fd)
-        if transport is not None and not transport.is_closing():
-            raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
-
     # flat: once for every call
     def _place_of(self, sock: socket.socket) -> Place | None:
         """Check that `sock` may be used by a sock_* function; return its place, if it was waited for before."""
         if isinstance(sock, ssl.SSLSocket):
-            raise TypeError("Socket cannot be of type SSLSocket")
-        if self._debug:
-            self._check_nonblocking(sock)
+            refuse_tls_socket(sock)
+        if self._debug and sock.gettimeout() != 0:
+            raise ValueError("the socket must be non-blocking")
         fd = sock.fileno()
         if fd in self._transports.data:
             self._no_transport(fd)
@@ -78,6 +69,12 @@ class Sockets(Descriptors, Names):
         place = self._places[fd] = Place(self, sock, fd)
         return place
 
+    def _leave_place(self, sock: socket.socket) -> None:
+        """Let a transport take over a socket that only the caller has waited for."""
+        place = self._places.pop(sock.fileno(), None)
+        if place is not None:
+            place.dissolve()
+
     async def _when_readable(self, sock: socket.socket, call: Callable[[], T]) -> T:
         place = self._place_of(sock) or self._new_place(sock)
         # As in asyncio, whoever reads takes the descriptor over from add_reader().
@@ -92,33 +89,38 @@ class Sockets(Descriptors, Names):
     # add_reader() and its kin on a descriptor that is being waited for
 
     def _watch_reader(self, fd: int, callback: Callable[..., object], args: tuple[Any, ...]) -> Handle:
-        self._displace(fd, "add_reader", writing=False)
+        line = self._line_at(fd, writing=False)
+        if line is not None:
+            line.displace(lambda: taken_by("add_reader", fd))
         return super()._watch_reader(fd, callback, args)
 
     def _watch_writer(self, fd: int, callback: Callable[..., object], args: tuple[Any, ...]) -> Handle:
-        self._displace(fd, "add_writer", writing=True)
+        line = self._line_at(fd, writing=True)
+        if line is not None:
+            line.displace(lambda: taken_by("add_writer", fd))
         return super()._watch_writer(fd, callback, args)
 
+    # Who waits is left waiting, as in asyncio: anyio removes the reader so, and cancels the call after.
+
     def _unwatch_reader(self, fd: int) -> bool:
-        return self._displace(fd, "remove_reader", writing=False) or super()._unwatch_reader(fd)
+        line = self._line_at(fd, writing=False)
+        return (line is not None and line.release()) or super()._unwatch_reader(fd)
 
     def _unwatch_writer(self, fd: int) -> bool:
-        return self._displace(fd, "remove_writer", writing=True) or super()._unwatch_writer(fd)
+        line = self._line_at(fd, writing=True)
+        return (line is not None and line.release()) or super()._unwatch_writer(fd)
 
-    def _displace(self, fd: int, by: str, *, writing: bool) -> bool:
-        """Let fail who waits for `fd`: in asyncio they would wait for ever."""
+    def _line_at(self, fd: int, *, writing: bool) -> Line | None:
+        """Return who waits for one direction of a descriptor, if it still is what they wait for."""
         place = self._places.get(fd)
         if place is None:
-            return False
+            return None
         owner = place.owner()
         if owner is None or owner.fileno() != fd:
             place.abandon()
             del self._places[fd]
-            return False
-        line = place.writing if writing else place.reading
-        return line.displace(
-            lambda: RuntimeError(f"{by}() took descriptor {fd} from a sock_* function that was waiting for it")
-        )
+            return None
+        return place.writing if writing else place.reading
 
     # Receiving
 
@@ -229,7 +231,7 @@ class Sockets(Descriptors, Names):
         Source: asyncio's documentation, `loop.sock_sendto`; asyncio looks host names up in the loop's thread.
         """
         place = self._place_of(sock)
-        if sock.family in INTERNET and type(address) is tuple and names_a_host(address[0]):
+        if sock.family in INTERNET and type(address) is tuple and len(address) > 1 and names_a_host(address[0]):
             infos = await self._resolve(*address[:4], family=sock.family, type=sock.type, proto=sock.proto)
             address = infos[0][4]
             place = self._place_of(sock)
@@ -252,6 +254,8 @@ class Sockets(Descriptors, Names):
         """
         self._place_of(sock)
         if sock.family in INTERNET:
+            if isinstance(address, str) or len(address[:2]) < 2:
+                raise ValueError(f"the address of an internet socket is (host, port, ...), not {address!r}")
             infos = await self._resolve(*address[:4], family=sock.family, type=sock.type, proto=sock.proto)
             address = infos[0][4]
         try:
@@ -290,6 +294,29 @@ class Remainder:
         self._view = self._view[self._sock.send(self._view) :]
         if self._view:
             raise Unfinished
+
+
+def refuse_tls_socket(sock: socket.socket) -> None:
+    """Raise TypeError for a socket that does TLS by itself."""
+    if isinstance(sock, ssl.SSLSocket):
+        raise TypeError("Socket cannot be of type SSLSocket: give the plain socket, and the context as ssl")
+
+
+def share_port(sock: socket.socket) -> None:
+    """Let other sockets bind to the same port; ValueError where the system cannot."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise ValueError("reuse_port not supported by socket module")
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError as exc:
+        raise ValueError(
+            "reuse_port not supported by socket module, SO_REUSEPORT defined but not implemented."
+        ) from exc
+
+
+def taken_by(method: str, fd: int) -> RuntimeError:
+    """Return the news for a sock_* function that was waiting; in asyncio it would wait for ever."""
+    return RuntimeError(f"{method}() took descriptor {fd} from a sock_* function that was waiting for it")
 
 
 def names_a_host(host: object) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...kernel.nursery import Nursery
     from ...kernel.runner import Runner
     from ..events import Handle
+    from ..transports.outbox import Outbox
     from .descriptors import Watch
 
 
@@ -31,6 +32,7 @@ class LoopState(asyncio.AbstractEventLoop):
     # Where transports receive: a message up to this size is read by one system call.
     read_buffer: memoryview
     io: Driver
+    outbox: Outbox
     root_group: Nursery
     running_in: int | None = None
 
@@ -89,7 +91,7 @@ class LoopState(asyncio.AbstractEventLoop):
 
     def is_running(self) -> bool:
         """Return whether the loop is inside `run_forever`."""
-        if current.runner is self.runner:
+        if current.runner is self.runner and not self._closed:
             # An eager C task asks this, and nothing else, right before its first step, which runs inside the step of
             # the task that makes it and must not be taken for that: whoever needs the current task now asks asyncio
             # which one it is (record_of_current; tests/compat/test_ctasks.py).

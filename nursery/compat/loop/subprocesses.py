@@ -108,6 +108,7 @@ class Subprocesses(LoopState):
         return transport, protocol
 
     async def _start_process(self, protocol: Any, command: Any, **options: Any) -> ProcessTransport:
+        self._check_closed()
         # In the loop's own thread: see processes/opening.py.
         popen: subprocess.Popen[bytes] = subprocess.Popen(command, bufsize=0, universal_newlines=False, **options)
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from .connections import Connections
 from .server import Server
 from .socket_files import SocketFile, file_of, has_file, remove_stale
+from .sockets import refuse_tls_socket
 
 if TYPE_CHECKING:
     from _typeshed import StrPath
@@ -120,6 +121,7 @@ class UnixSockets(Connections):
         Raises OSError naming the path if it is in use, ValueError for arguments that exclude each other.
         Source: asyncio's documentation, `loop.create_unix_server`.
         """
+        self._check_closed()
         if isinstance(ssl, bool):
             raise TypeError("ssl argument must be an SSLContext or None")
         if not ssl:
@@ -154,7 +156,8 @@ def _refuse_time_limits(ssl_handshake_timeout: float | None, ssl_shutdown_timeou
 
 
 def check_unix_stream(sock: socket.socket) -> None:
-    """Raise ValueError if `sock` is not a unix stream socket."""
+    """Raise ValueError if `sock` is not a unix stream socket, TypeError if it does TLS by itself."""
+    refuse_tls_socket(sock)
     if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
         raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
 

@@ -70,6 +70,9 @@ class Upgrades(Connections):
         except BaseException:
             upgraded.close()
             raise
+        finally:
+            # The traceback of its error leads here (tests/compat/loop/test_upgrades.py).
+            del done
         return upgraded
 
 

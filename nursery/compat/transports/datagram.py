@@ -39,8 +39,8 @@ LONGEST: Final = 64 * 1024
 MOST_AT_ONCE: Final = 32
 # What each buffered datagram counts beside its bytes, as in asyncio from 3.13 on: empty ones cost memory too.
 HEADER: Final = 8
-# From the so-manieth datagram to a lost connection on, a warning is logged.
-WARN_AFTER: Final = 5
+# After so many datagrams to a lost connection each further one is warned of.
+WARN_AFTER: Final = 4
 # What is not about one datagram: each further try would say the same.
 HOPELESS: Final = frozenset({errno.EBADF, errno.ENOTSOCK, errno.ENOTCONN, errno.EINVAL, errno.EOPNOTSUPP})
 # Seconds between two tries to send to a unix socket whose queue is full: on a socket that is not connected to it no
@@ -70,7 +70,7 @@ class DatagramHandle(ReadinessHandle):
         self._gone = None
 
 
-class DatagramTransport(FlowControl, asyncio.Transport, asyncio.DatagramTransport):
+class DatagramTransport(FlowControl, asyncio.DatagramTransport):
     """What `create_datagram_endpoint` gives to protocols.
 
     It is an asyncio.Transport as well, as asyncio's own is, but `write` is none of its methods.
@@ -413,6 +413,15 @@ class DatagramTransport(FlowControl, asyncio.Transport, asyncio.DatagramTranspor
             )
         self._force_close(exc)
 
+    def has_descriptor(self) -> bool:
+        """Return whether the socket still has its descriptor, as far as it knows."""
+        return self._sock is not None and self._sock.fileno() == self._sock_fd
+
+    def descriptor_gone(self) -> None:
+        """Be told that somebody has closed the socket, and that its number may be in use again."""
+        self._loop.io.forget(self._interest)
+        self._gone()
+
     def _gone(self) -> None:
         news = f"descriptor {self._sock_fd} was closed, or something else has taken it over"
         self._fatal_error(OSError(errno.EBADF, news), "Fatal error on datagram transport")
@@ -451,8 +460,9 @@ class DatagramTransport(FlowControl, asyncio.Transport, asyncio.DatagramTranspor
             if sock is not None:
                 sock.close()
 
-    def __del__(self) -> None:
+    # A default argument: at the interpreter's end the names of the module may be gone.
+    def __del__(self, _warn: Any = warnings.warn) -> None:
         sock = getattr(self, "_sock", None)
         if sock is not None:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
+            _warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
             sock.close()

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 HIGH_MARK: Final = 64 * 1024
 
 
-class FlowControl(asyncio.WriteTransport):
-    """The two marks, and the calls of pause_writing and resume_writing."""
+class FlowControl(asyncio.Transport):
+    """The two marks, and the calls of pause_writing and resume_writing.
+
+    It derives from all of Transport, as asyncio's does: what only writes says NotImplementedError to who wants to read.
+    """
 
     # Slots for speed: asyncio's class has one, and with it the interpreter (3.13) specialises no access to a plain
     # attribute.  A dict is there for users who put something on a transport.

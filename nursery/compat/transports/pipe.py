@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from ...kernel.io.interest import Interest
 from ..events import ReadinessHandle
 from .flow import FlowControl
+from .receiving import buffered_of
 
 if TYPE_CHECKING:
     from ..loop.state import LoopState
@@ -233,9 +234,10 @@ class PipeEnd(asyncio.BaseTransport):
             self._close_duplicate()
             pipe.close()
 
-    def __del__(self) -> None:
+    # A default argument: at the interpreter's end the names of the module may be gone.
+    def __del__(self, _warn: Any = warnings.warn) -> None:
         if self._pipe is not None:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
+            _warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.drop()
 
 
@@ -255,7 +257,7 @@ class ReadPipeTransport(PipeEnd, asyncio.ReadTransport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Let another protocol take over; a BufferedProtocol is served as well, which asyncio's pipes do not."""
         self._protocol = protocol
-        self._buffered_protocol = protocol if isinstance(protocol, asyncio.BufferedProtocol) else None
+        self._buffered_protocol = buffered_of(protocol)
         # Bound at each change, not at each message.
         self._data_received: Any = getattr(protocol, "data_received", None)
 

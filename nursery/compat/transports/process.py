@@ -308,10 +308,11 @@ class ProcessTransport(asyncio.SubprocessTransport):
             # Popen keeps what is left to be reaped, and says so.
             pass
 
-    def __del__(self) -> None:
+    # A default argument: at the interpreter's end the names of the module may be gone.
+    def __del__(self, _warn: Any = warnings.warn) -> None:
         if self._closed or not hasattr(self, "_open_pipes"):
             return
-        warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
+        _warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
         self._closed = True
         # As in pipe.py, the loop is left alone.
         for pipe in self._pipes.values():

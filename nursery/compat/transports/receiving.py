@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 DATA_RECEIVED: Final = asyncio.StreamReaderProtocol.data_received
 FEED_DATA: Final = asyncio.StreamReader.feed_data
@@ -20,6 +20,26 @@ FEED_DATA: Final = asyncio.StreamReader.feed_data
 # Both are completed by compat/streams.py, which stands on the transports.
 stream_protocols: Final[set[type]] = {asyncio.StreamReaderProtocol}
 adopt: Callable[[Any], None] | None = None
+
+
+def check_protocol(protocol: object) -> None:
+    """Raise TypeError for what a factory returns that has forgotten to."""
+    if protocol is None:
+        raise TypeError("the protocol factory returned None: it has to return a protocol")
+
+
+def buffered_of(protocol: asyncio.BaseProtocol) -> asyncio.BufferedProtocol | None:
+    """Return `protocol` if it receives into buffers of its own, by its class or by the methods that it has.
+
+    A class with the methods of both kinds that derives from neither gets `data_received`.
+    """
+    if isinstance(protocol, asyncio.BufferedProtocol):
+        return protocol
+    if not hasattr(protocol, "data_received") and hasattr(protocol, "get_buffer"):
+        # As on uvloop (test_a_protocol_is_buffered_by_its_methods).
+        duck: Any = protocol
+        return cast(asyncio.BufferedProtocol, duck)
+    return None
 
 
 def receiver_of(protocol: asyncio.BaseProtocol) -> Any:
@@ -81,4 +101,4 @@ def _feeder_in_line(reference: Callable[[], Any], most: int) -> Callable[[bytes]
     return feed
 
 
-__all__ = ["adopt", "receiver_of"]
+__all__ = ["adopt", "buffered_of", "check_protocol", "receiver_of"]

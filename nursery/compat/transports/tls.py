@@ -10,7 +10,8 @@ once, after everything else, and only for a protocol that was told of its connec
     ===========  ===============================================  ======================================================
     HANDSHAKING  nothing                                          OPEN; ENDING: failure, time limit, close, abort; LOST
     OPEN         data; when the peer ends, eof_received           CLOSING: close, end of the peer; ENDING: abort, error
-    CLOSING      nothing: what still comes is dropped             ENDING: both have said goodbye, time limit, error
+    CLOSING      no data: what comes is dropped; eof_received,    ENDING: both have said goodbye, time limit, error
+                 if it has not heard it, when the peer ends
     ENDING       nothing                                          LOST: the transport below is gone
     LOST         connection_lost, if it heard connection_made     nothing
     ===========  ===============================================  ======================================================
@@ -29,6 +30,7 @@ import asyncio
 import enum
 import ssl
 import warnings
+from asyncio import constants
 from asyncio.log import logger
 from collections import deque
 from contextvars import Context, copy_context
@@ -36,7 +38,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ...tls.engine import DONE, NEED_INPUT, TLSEngine
 from .flow import FlowControl
-from .receiving import receiver_of
+from .receiving import buffered_of, check_protocol, receiver_of
 from .socket import SocketTransport
 
 if TYPE_CHECKING:
@@ -87,6 +89,11 @@ class Wire(asyncio.BufferedProtocol):
         """The transport below, under asyncio's name: libraries reach through to abort it."""
         return None if self.transport is None else self.transport._below
 
+    @property
+    def _sslcontext(self) -> ssl.SSLContext | None:
+        """The settings of TLS, under asyncio's name; None once the connection is lost."""
+        return None if self.transport is None else self.transport._settings.context
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self.transport is not None:
             self.transport._begin(cast(asyncio.Transport, transport))
@@ -125,7 +132,7 @@ class Wire(asyncio.BufferedProtocol):
             transport._lost(exc)
 
 
-class SSLTransport(FlowControl, asyncio.Transport):
+class SSLTransport(FlowControl):
     """What the loop gives to protocols where TLS was asked for.
 
     Arguments: `waiter` is told when the handshake is done, or why it failed.  `connected` means that the protocol was
@@ -143,6 +150,7 @@ class SSLTransport(FlowControl, asyncio.Transport):
         "_connected",
         "_context",
         "_data_received",
+        "_ended",
         "_engine",
         "_error",
         "_full_below",
@@ -160,7 +168,7 @@ class SSLTransport(FlowControl, asyncio.Transport):
 
     # asyncio's own names for "start_tls() may be called on it", and "sendfile() has to read and write".
     _start_tls_compatible = True
-    _sendfile_compatible: Any = asyncio.constants._SendfileMode.FALLBACK
+    _sendfile_compatible: Any = constants._SendfileMode.FALLBACK
 
     _extra: dict[str, Any]
 
@@ -177,6 +185,7 @@ class SSLTransport(FlowControl, asyncio.Transport):
         # First of all, for __del__.
         self._state = LOST
         super().__init__({"sslcontext": settings.context})
+        check_protocol(protocol)
         self._engine = TLSEngine(
             settings.context,
             server_side=settings.server_side,
@@ -194,6 +203,8 @@ class SSLTransport(FlowControl, asyncio.Transport):
         self._write_below: Any = None
         self._paused = False
         self._resuming = False
+        # Whether the protocol was told that the peer has ended.
+        self._ended = False
         # Whether the transport below has asked for a pause.
         self._full_below = False
         # What could not be encrypted yet, because the peer wants to shake hands again (TLS 1.2).
@@ -217,7 +228,7 @@ class SSLTransport(FlowControl, asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Let another protocol take over."""
         self._protocol = protocol
-        self._buffered_protocol = protocol if isinstance(protocol, asyncio.BufferedProtocol) else None
+        self._buffered_protocol = buffered_of(protocol)
         # Bound at each change, not at each message.
         self._data_received: Any = receiver_of(protocol)
 
@@ -449,6 +460,14 @@ class SSLTransport(FlowControl, asyncio.Transport):
         return True
 
     def _peer_has_ended(self) -> None:
+        self._tell_end()
+        self.close()
+
+    def _tell_end(self) -> None:
+        """Tell the protocol, once, that the peer has ended; if it fails, that is the end of the connection."""
+        if self._ended:
+            return
+        self._ended = True
         protocol: Any = self._protocol
         try:
             keep_open = protocol.eof_received()
@@ -459,7 +478,6 @@ class SSLTransport(FlowControl, asyncio.Transport):
             return
         if keep_open:
             logger.warning("returning true from eof_received() has no effect when using ssl")
-        self.close()
 
     # Writing
 
@@ -642,10 +660,13 @@ class SSLTransport(FlowControl, asyncio.Transport):
             self._end()
 
     def _end(self) -> None:
-        """Close the transport below, which sends first what it has."""
-        assert self._below is not None
-        self._state = ENDING
-        self._below.close()
+        """Tell that the peer has ended too, and close the transport below, which sends first what it has."""
+        self._tell_end()
+        # The protocol may have failed, or aborted.
+        if self._state is CLOSING:
+            assert self._below is not None
+            self._state = ENDING
+            self._below.close()
 
     def _shutdown_timed_out(self) -> None:
         unsent = self.get_write_buffer_size()
@@ -736,9 +757,10 @@ class SSLTransport(FlowControl, asyncio.Transport):
         if timer is not None:
             timer.cancel()
 
-    def __del__(self) -> None:
+    # A default argument: at the interpreter's end the names of the module may be gone.
+    def __del__(self, _warn: Any = warnings.warn) -> None:
         if self._state is OPEN or self._state is HANDSHAKING:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
+            _warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
 
 
 __all__ = ["TLSSettings", "SSLTransport", "Wire"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import unittest.async_case
 from asyncio import base_events, events, unix_events
 from collections.abc import Callable, Coroutine, Generator
@@ -19,9 +20,13 @@ from nursery import compat
 from nursery.compat import runners
 from nursery.compat.future import Future as OurFuture
 from nursery.compat.loop import EventLoop
-from nursery.compat.transports.tls import SSLTransport
+from nursery.compat.loop.server import Server
+from nursery.compat.transports.tls import SSLTransport, Wire
 from nursery.kernel.clock import Clock
 from nursery.kernel.deadlines import Deadlines, Entry
+from nursery.kernel.io.epoll import EpollDriver
+from nursery.kernel.io.interest import Driver, Interest
+from nursery.kernel.io.selectors import SelectorsDriver
 from nursery.kernel.loop import NOT_IDLE, digest, run_batch
 
 # Timers that are due within this many seconds are due: the tests add up fractions.
@@ -83,9 +88,12 @@ class NotedDeadlines(Deadlines):
         super().__init__()
         self._noted = noted
 
-    def add(self, entry: Entry, deadline: float) -> None:
-        super().add(entry, deadline)
+    def add(self, entry: Entry, deadline: float) -> dict[Entry, float]:
+        bucket = super().add(entry, deadline)
         self._noted.append(deadline)
+        # Nothing is to go past this method into the recent bucket.
+        self._forget_recent()
+        return bucket
 
 
 class TestLoop(SuiteLoop):
@@ -171,10 +179,10 @@ class Forwarded:
 # Ours, asyncio's, and what both import.
 FORWARDED = (
     ("callbacks connections datagrams debugging errors executors names running server signals", base_events, "logger"),
-    ("connections datagrams names server", base_events, "socket"),
+    ("connections datagrams names server sockets", base_events, "socket"),
     ("unix", unix_events, "socket"),
-    ("signals", unix_events, "signal"),
-    ("signals", unix_events, "sys"),
+    ("signals signal_pipe", unix_events, "signal"),
+    ("signals signal_pipe", unix_events, "sys"),
     ("sendfile", unix_events, "os"),
     ("unix socket_files", unix_events, "os"),
 )
@@ -187,6 +195,25 @@ def forward_modules() -> None:
             module = importlib.import_module(f"nursery.compat.loop.{module_name}")
             if hasattr(module, name):
                 setattr(module, name, Forwarded(theirs, name))
+
+
+def give_mocks_descriptors(driver: type[Driver]) -> None:
+    """Let a mocked socket have a descriptor, on which nothing ever arrives, and which lives as long as the process."""
+    register: Any = driver.open
+
+    def open_one(self: Driver, fd: Any) -> Interest:
+        interest: Interest = register(self, fd if isinstance(fd, int) else os.eventfd(0))
+        return interest
+
+    driver.open = open_one  # type: ignore[method-assign]  # that is the purpose
+
+
+def let_connections_be_counted() -> None:
+    """Let a test say that a server has a connection more or less, and not which, as before 3.13."""
+    attach: Any = Server._attach
+    detach: Any = Server._detach
+    Server._attach = lambda self, transport=None: attach(self, transport or self)  # type: ignore[method-assign, misc]  # that is the purpose
+    Server._detach = lambda self, transport=None: detach(self, transport or self)  # type: ignore[method-assign, misc]  # that is the purpose
 
 
 def exchange_loops() -> None:
@@ -202,8 +229,12 @@ def exchange_loops() -> None:
     if not hasattr(events, "get_event_loop_policy") and not hasattr(events, "_get_event_loop_policy"):
         asyncio.new_event_loop = events.new_event_loop = AnySelectorEventLoop
     forward_modules()
-    # A hook for tests in asyncio's own class.
+    give_mocks_descriptors(EpollDriver)
+    give_mocks_descriptors(SelectorsDriver)
+    let_connections_be_counted()
+    # A hook for tests in asyncio's own class, and a look at whether reading is paused.
     SSLTransport._test__append_write_backlog = SSLTransport.write  # type: ignore[attr-defined]  # made here
+    Wire._app_reading_paused = property(lambda wire: wire.transport._paused)  # type: ignore[attr-defined]  # made here
 
 
 def exchange_names(module: ModuleType, *, facade: bool) -> None:
@@ -277,16 +308,16 @@ def add_kernel_tests(module: ModuleType, case: type) -> None:
     added: dict[str, type] = {}
     if name == "test_tasks":
         bases = (vars(module)["BaseTaskTests"], case)
-        added["KernelTask_CFuture_Tests"] = type(
-            "KernelTask_CFuture_Tests", bases, {"Task": KernelTask, "Future": asyncio.Future}
-        )
-        py_future = asyncio.futures._PyFuture  # type: ignore[attr-defined]  # not in typeshed
-        added["KernelTask_KernelFuture_Tests"] = type(
-            "KernelTask_KernelFuture_Tests", bases, {"Task": KernelTask, "Future": staticmethod(make_kernel_future)}
-        )
-        added["KernelTask_PyFuture_Tests"] = type(
-            "KernelTask_PyFuture_Tests", bases, {"Task": KernelTask, "Future": py_future}
-        )
+        # From 3.14 on the tests ask for the current task by a name of their own.
+        names = {"Task": KernelTask, "current_task": staticmethod(asyncio.current_task)}
+        futures: dict[str, object] = {
+            "CFuture": asyncio.Future,
+            "KernelFuture": staticmethod(make_kernel_future),
+            "PyFuture": asyncio.futures._PyFuture,  # type: ignore[attr-defined]  # not in typeshed
+        }
+        for future_name, future in futures.items():
+            class_name = f"KernelTask_{future_name}_Tests"
+            added[class_name] = type(class_name, bases, {**names, "Future": future})
     elif name == "test_futures2":
         base = vars(module).get("FutureTests")
         if base is not None:

@@ -1,7 +1,8 @@
 """Which modules of the interpreter's suite are run, and which parts of them only in the long form.
 
 Invariant: a module that is not named here concerns another event loop than ours, or nothing that runs: the proactor and
-Windows loops, the selector loop's private parts (test_selector_events), the fixtures of the suite.
+Windows loops, the selector loop's private parts (test_selector_events), what reads the memory of other processes
+(test_tools), the fixtures of the suite.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ LOOP: Final = (
     "test_context",
     "test_eager_task_factory",
     "test_events",
+    "test_free_threading",
     "test_futures",
     "test_futures2",
     "test_graph",
@@ -27,6 +29,7 @@ LOOP: Final = (
     "test_runners",
     "test_sendfile",
     "test_server",
+    "test_server_context",
     "test_sock_lowlevel",
     "test_ssl",
     "test_sslproto",
@@ -46,6 +49,7 @@ LOOP: Final = (
 FACADE: Final = (
     "test_context",
     "test_eager_task_factory",
+    "test_free_threading",
     "test_futures",
     "test_futures2",
     "test_locks",
@@ -53,6 +57,7 @@ FACADE: Final = (
     "test_queues",
     "test_runners",
     "test_server",
+    "test_server_context",
     "test_staggered",
     "test_streams",
     "test_subprocess",

@@ -1,7 +1,8 @@
 """Runs a module of the interpreter's tests in processes of its own, and returns what became of each test.
 
 Invariant: every test that was wanted has an outcome.  A process that hung or died in a test costs that test alone: it
-counts as `hung`, and another process goes on behind it.
+counts as `hung`, and another process goes on behind it.  After MOST_HUNG of them the module is given up: each costs
+half a minute.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+MOST_HUNG = 3
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -41,7 +44,7 @@ class ModuleReport:
 
 
 class WorkerFailed(Exception):
-    """The process could not even load the module; carries what it printed."""
+    """The process could not even load the module, or hung again and again; carries what it printed."""
 
 
 def run_module(
@@ -73,6 +76,9 @@ def run_module(
             if began is None:
                 raise WorkerFailed(f"{module} ({dialect}):\n{printed}")
             outcomes[began] = Outcome("hung", 0.0, printed)
+            hung = [test for test, outcome in outcomes.items() if outcome.outcome == "hung"]
+            if len(hung) > MOST_HUNG:
+                raise WorkerFailed(f"{', '.join(hung)} ({dialect}) hung, and the rest was not run:\n{printed}")
 
 
 def _run_worker(dialect: Dialect, module: str, report: Path, choice: dict[str, list[str]]) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import sys
 import threading
+import time
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +18,13 @@ from nursery import compat
 from nursery.compat.loop.callbacks import NO_HANDLE
 
 from ..two_loops import LoopFactory, on_both, run_on
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    made = compat.new_event_loop()
+    yield made
+    made.close()
 
 
 @on_both
@@ -220,3 +230,45 @@ def test_unknown_options_of_a_task_are_refused() -> None:
         coro.close()
 
     compat.run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="so it is from 3.14 on")
+def test_another_thread_that_cancels_a_running_callback_waits_for_its_end(loop: asyncio.AbstractEventLoop) -> None:
+    began, order = threading.Event(), []
+
+    def callback() -> None:
+        began.set()
+        time.sleep(0.01)
+        order.append("callback")
+
+    def cancel() -> None:
+        began.wait()
+        handle.cancel()
+        order.append("cancelled")
+        loop.call_soon_threadsafe(loop.stop)
+
+    handle = loop.call_soon_threadsafe(callback)
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    loop.run_forever()
+    canceller.join()
+    assert order == ["callback", "cancelled"]
+    assert handle.cancelled()
+
+
+def test_what_another_thread_has_cancelled_is_not_called(loop: asyncio.AbstractEventLoop) -> None:
+    called: list[int] = []
+    handle = loop.call_soon_threadsafe(called.append, 1)
+    handle.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    assert (called, handle.cancelled()) == ([], True)
+
+
+def test_a_callback_from_another_thread_runs_in_its_context(loop: asyncio.AbstractEventLoop) -> None:
+    variable = contextvars.ContextVar("variable", default=0)
+    context = contextvars.copy_context()
+    handle: Any = loop.call_soon_threadsafe(variable.set, 1, context=context)
+    loop.run_until_complete(asyncio.sleep(0))
+    assert (context[variable], variable.get()) == (1, 0)
+    if hasattr(asyncio.Handle, "get_context"):
+        assert handle.get_context() is context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import socket
 import ssl
 import sys
@@ -129,16 +130,31 @@ def test_what_tls_cannot_use_is_refused_before_anything_is_opened() -> None:
     run(main())
 
 
-def test_debug_mode_wants_sockets_that_do_not_block() -> None:
+@on_both
+def test_a_connected_socket_may_block_in_debug_mode_too(loop_factory: LoopFactory) -> None:
     async def main() -> None:
         left, right = socket.socketpair()
         with left, right:
-            with pytest.raises(ValueError, match="non-blocking"):
-                await connect(sock=left)
-            left.setblocking(False)
             await end(*await connect(sock=left))
 
-    run(main(), debug=True)
+    run_on(loop_factory, main(), debug=True)
+
+
+@on_both
+def test_a_socket_that_does_tls_by_itself_is_refused(loop_factory: LoopFactory) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        context = ssl.create_default_context()
+        with context.wrap_socket(socket.socket(), server_hostname="localhost") as encrypted:
+            for call in (
+                loop.create_connection(asyncio.Protocol, sock=encrypted),
+                loop.create_server(asyncio.Protocol, sock=encrypted),
+                loop.connect_accepted_socket(asyncio.Protocol, encrypted),
+            ):
+                with pytest.raises(TypeError, match="Socket cannot be of type SSLSocket"):
+                    await call
+
+    run_on(loop_factory, main())
 
 
 # Connecting
@@ -167,6 +183,59 @@ def test_the_errors_of_all_addresses_are_told_together(loop_factory: LoopFactory
             assert [type(error) for error in caught.value.exceptions] == [ConnectionRefusedError] * 2
 
     run_on(loop_factory, main())
+
+
+def test_connecting_over_and_over_leaves_nothing_to_the_collector() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(asyncio.Protocol, "127.0.0.1", 0) as server:
+            address = server.sockets[0].getsockname()
+            refused = unused_port()
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(5):
+                    transport, _ = await loop.create_connection(asyncio.Protocol, *address)
+                    transport.abort()
+                    with pytest.raises(ConnectionRefusedError):
+                        with socket.socket() as sock:
+                            sock.setblocking(False)
+                            await loop.sock_connect(sock, ("127.0.0.1", refused))
+                    await asyncio.sleep(0.001)
+                del transport, sock, _
+                gc.set_debug(gc.DEBUG_SAVEALL)
+                gc.collect()
+                assert not [found for found in gc.garbage if type(found).__module__.startswith("nursery")]
+            finally:
+                gc.set_debug(0)
+                gc.garbage.clear()
+                gc.enable()
+
+    run(main())
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_failed_attempt_leaves_nothing_to_the_collector(count: int) -> None:
+    addresses = [("127.0.0.1", unused_port()) for _ in range(count)]
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        replace(loop, "getaddrinfo", resolving_to(*addresses))
+        gc.collect()
+        # Of the tests before.
+        known = [each for each in gc.get_objects() if isinstance(each, OSError)]
+        gc.disable()
+        try:
+            with pytest.raises(OSError):
+                await loop.create_connection(asyncio.Protocol, "host", 1)
+            del loop
+            await asyncio.sleep(0)
+            left = [each for each in gc.get_objects() if isinstance(each, OSError) and each not in known]
+            assert left == []
+        finally:
+            gc.enable()
+
+    run(main())
 
 
 @on_both

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 import threading
 import time
@@ -41,6 +42,52 @@ def test_a_slow_callback_is_logged_by_its_handle(
     assert report.startswith("Executing <Handle ")
     assert report.endswith(" seconds")
     assert 0.006 <= float(report.split()[-2]) < 1
+
+
+@on_both
+@pytest.mark.parametrize("writing", [False, True], ids=["reader", "writer"])
+def test_a_slow_callback_of_a_descriptor_is_logged_by_its_name_and_who_added_it(
+    loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture, writing: bool
+) -> None:
+    left, right = socket.socketpair()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.slow_callback_duration = 0.005
+
+        def slow_one() -> None:
+            time.sleep(0.006)
+            (loop.remove_writer if writing else loop.remove_reader)(left)
+
+        (loop.add_writer if writing else loop.add_reader)(left, slow_one)
+        right.send(b"x")
+        await asyncio.sleep(0.02)
+
+    with left, right:
+        left.setblocking(False)
+        run_on(loop_factory, main(), debug=True)
+    (report,) = [report for report in slow_reports(caplog) if "slow_one" in report]
+    assert "<Handle cancelled " in report
+    assert "slow_one() at" in report
+    if loop_factory is not asyncio.SelectorEventLoop:
+        # There it names asyncio's own file.
+        assert f"created at {__file__}" in report
+
+
+@on_both
+def test_servers_and_connections_are_logged(loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(asyncio.Protocol, "127.0.0.1", 0) as server:
+            transport, _ = await loop.create_connection(asyncio.Protocol, *server.sockets[0].getsockname())
+            await asyncio.sleep(0.002)
+            transport.close()
+            await asyncio.sleep(0.002)
+
+    with caplog.at_level(logging.DEBUG, "asyncio"):
+        run_on(loop_factory, main(), debug=True)
+    for text in ("is serving", "got a new connection from", "connected to 127.0.0.1:"):
+        assert text in caplog.text
 
 
 @on_both

@@ -6,7 +6,9 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 
 from nursery import compat
 
-from ..two_loops import LoopFactory, on_both, run_on
+from ..two_loops import LoopFactory, on_both, run, run_on
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +122,7 @@ def test_a_cancelled_handle_gives_its_signal_back() -> None:
         loop._signal_handlers[signal.SIGUSR1].cancel()
         # Not the default yet, which would kill the process.
         signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.002)
         assert loop._signal_handlers == {}
         assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
 
@@ -161,6 +164,125 @@ def test_the_wake_up_descriptor_of_before_is_given_back() -> None:
         assert signal.set_wakeup_fd(-1) == writing
         os.close(reading)
         os.close(writing)
+
+
+@on_both
+def test_a_callback_is_called_though_the_interpreters_handler_was_replaced(loop_factory: LoopFactory) -> None:
+    calls: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, calls.append, 1)
+        ours = signal.signal(signal.SIGUSR1, lambda signum, frame: calls.append(2))
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.002)
+        signal.signal(signal.SIGUSR1, ours)
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.002)
+
+    run_on(loop_factory, main())
+    assert sorted(calls) == [1, 1, 2]
+
+
+@on_both
+def test_signals_of_the_time_between_two_runs_are_not_lost(loop_factory: LoopFactory) -> None:
+    calls: list[int] = []
+    loop = loop_factory()
+    loop.add_signal_handler(signal.SIGUSR1, calls.append, 1)
+    for _ in range(3):
+        signal.raise_signal(signal.SIGUSR1)
+    assert calls == []
+    loop.run_until_complete(asyncio.sleep(0.002))
+    assert calls == [1, 1, 1]
+    loop.close()
+
+
+def test_a_wake_up_descriptor_that_somebody_takes_is_taken_back_by_the_next_handler() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        calls: list[int] = []
+        loop.add_signal_handler(signal.SIGUSR1, calls.append, 1)
+        left, right = socket.socketpair()
+        with left, right:
+            right.setblocking(False)
+            ours = signal.set_wakeup_fd(right.fileno())
+            loop.add_signal_handler(signal.SIGUSR2, calls.append, 2)
+            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR2)
+            await asyncio.sleep(0.002)
+            assert calls == [1, 2]
+            loop.remove_signal_handler(signal.SIGUSR1)
+            loop.remove_signal_handler(signal.SIGUSR2)
+            assert signal.set_wakeup_fd(-1) == right.fileno()
+            assert ours != -1
+
+    run(main())
+
+
+def test_a_forked_child_has_the_default_effect_of_signals_and_its_parent_hears_of_none() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        calls: list[int] = []
+        loop.add_signal_handler(signal.SIGTERM, calls.append, 1)
+        with warnings.catch_warnings():
+            # Of other threads, which there are none that matter.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if not child:
+            signal.raise_signal(signal.SIGTERM)
+            os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+        await asyncio.sleep(0.002)
+        assert calls == []
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0.002)
+        assert calls == [1]
+
+    run(main())
+
+
+def test_a_loop_with_handlers_may_be_closed_in_another_thread_and_the_next_loop_hears_of_signals() -> None:
+    loop = compat.new_event_loop()
+    loop.add_signal_handler(signal.SIGUSR1, int)
+
+    def close() -> None:
+        with pytest.warns(ResourceWarning, match="in another thread than the main one, skipping signal handlers"):
+            loop.close()
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    thread.join()
+    assert loop.is_closed()
+    # Nobody hears of it, and nobody is hurt.
+    signal.raise_signal(signal.SIGUSR1)
+    calls: list[int] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, calls.append, 1)
+        signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.002)
+
+    run(main())
+    assert calls == [1]
+
+
+def test_a_storm_of_signals_calls_back_for_each_and_then_the_loop_sleeps() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        calls: list[int] = []
+        loop.add_signal_handler(signal.SIGUSR1, calls.append, 1)
+        for _ in range(5000):
+            signal.raise_signal(signal.SIGUSR1)
+        await asyncio.sleep(0.002)
+        while len(calls) < 5000:
+            await asyncio.sleep(0.002)
+        began = time.process_time()
+        await asyncio.sleep(0.05)
+        assert time.process_time() - began < 0.03
+        assert len(calls) == 5000
+
+    run(main())
 
 
 def test_two_loops_may_have_handlers_at_once() -> None:

@@ -216,6 +216,19 @@ def test_a_refused_connection_is_an_error_that_names_the_address(loop_factory: L
     run_on(loop_factory, main())
 
 
+@pytest.mark.parametrize("address", [("127.0.0.1",), (), "127.0.0.1"])
+def test_what_is_no_address_is_refused(address: Any) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with stream() as sock, pytest.raises(ValueError):
+            await loop.sock_connect(sock, address)
+        with datagrams() as sock, pytest.raises((TypeError, ValueError)) as caught:
+            await loop.sock_sendto(sock, b"data", address)
+        assert "_resolve" not in str(caught.value)
+
+    run(main())
+
+
 def test_connect_keeps_the_scope_of_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -624,11 +637,6 @@ def test_who_waits_for_a_socket_that_add_reader_takes_over_is_told(pair: tuple[s
         right.send(b"data")
         assert await got == b"data"
         assert loop.remove_reader(left) is True
-        receiving = asyncio.ensure_future(loop.sock_recv(left, 10))
-        await turns()
-        assert loop.remove_reader(left) is True
-        with pytest.raises(RuntimeError, match=r"remove_reader\(\) took descriptor"):
-            await receiving
 
     run(main())
 
@@ -638,15 +646,53 @@ def test_who_waits_for_a_socket_that_add_writer_takes_over_is_told(pair: tuple[s
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        for take in (lambda: loop.add_writer(left, print), lambda: loop.remove_writer(left)):
-            sending = asyncio.ensure_future(loop.sock_sendall(left, b"x" * BIG))
-            await turns()
-            take()
-            with pytest.raises(RuntimeError, match=r"_writer\(\) took descriptor"):
-                await sending
+        sending = asyncio.ensure_future(loop.sock_sendall(left, b"x" * BIG))
+        await turns()
+        loop.add_writer(left, print)
+        with pytest.raises(RuntimeError, match=r"add_writer\(\) took descriptor"):
+            await sending
         loop.remove_writer(left)
 
     run(main())
+
+
+@on_both
+@pytest.mark.parametrize("writing", [False, True], ids=["reading", "writing"])
+def test_who_waits_for_a_socket_whose_callback_is_removed_waits_until_cancelled(
+    loop_factory: LoopFactory, pair: tuple[socket.socket, socket.socket], writing: bool
+) -> None:
+    left, right = pair
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def call() -> asyncio.Future[Any]:
+            if writing:
+                return asyncio.ensure_future(loop.sock_sendall(left, b"x" * BIG))
+            return asyncio.ensure_future(loop.sock_recv(left, 10))
+
+        remove = loop.remove_writer if writing else loop.remove_reader
+        waiting = call()
+        await turns()
+        assert remove(left) is True
+        assert remove(left) is False
+        if writing:
+            with pytest.raises(BlockingIOError):
+                while right.recv(BIG):
+                    pass
+        else:
+            right.send(b"data")
+        await events()
+        assert not waiting.done()
+        # Whoever comes later is served.
+        later = asyncio.ensure_future(loop.sock_sendall(left, b"x")) if writing else call()
+        assert await later == (None if writing else b"data")
+        assert not waiting.done()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    run_on(loop_factory, main())
 
 
 def test_a_task_that_waits_for_the_descriptor_itself_is_not_pushed_out(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
+import weakref
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -524,3 +526,44 @@ def test_a_transport_of_somebody_elses_may_be_upgraded() -> None:
 
 def broken(data: bytes) -> None:
     raise LookupError("broken protocol")
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_connection_whose_handshake_failed_goes_without_the_collector(at_once: bool) -> None:
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        made: list[weakref.ref[Any]] = []
+
+        class Seen(asyncio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                made.append(weakref.ref(transport))
+
+        async def fail(sock: socket.socket) -> None:
+            made.append(weakref.ref(sock))
+            try:
+                if at_once:
+                    await loop.create_connection(Seen, sock=sock, ssl=client_context(), server_hostname="another.test")
+                    return
+                transport, protocol = await loop.create_connection(Seen, sock=sock)
+                await loop.start_tls(transport, protocol, client_context(), server_hostname="another.test")
+            finally:
+                transport = protocol = None
+
+        left, right = socket.socketpair()
+        _, served = await loop.create_connection(Recorder, sock=right, ssl=None)
+        server = asyncio.create_task(start_tls(served.transport, served, server_context(), server_side=True))
+        client = asyncio.create_task(fail(left))
+        del left
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await client
+        with contextlib.suppress(OSError):
+            await server
+        del client
+        await asyncio.sleep(0)
+        assert [each() for each in made] == [None] * len(made)
+
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()

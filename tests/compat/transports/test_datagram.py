@@ -829,7 +829,7 @@ def test_what_is_sent_to_a_closed_endpoint_is_dropped_with_a_warning(caplog: pyt
             server.transport.sendto(b"x", ("127.0.0.1", 9))
 
     run(main())
-    assert caplog.text.count("socket.send() raised exception.") == 10
+    assert caplog.text.count("socket.send() raised exception.") == 2 * 6
 
 
 def test_a_closed_transport_is_no_work_for_the_garbage_collector() -> None:

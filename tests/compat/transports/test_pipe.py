@@ -526,6 +526,22 @@ def test_only_bytes_can_be_written(data: Any) -> None:
     on_ours(main)
 
 
+def test_a_transport_that_only_writes_says_so_to_whoever_wants_to_read() -> None:
+    async def main() -> list[str]:
+        protocol, other = await writer()
+        transport = protocol.transport
+        assert isinstance(transport, asyncio.Transport)
+        for read in (transport.is_reading, transport.pause_reading, transport.resume_reading):
+            with pytest.raises(NotImplementedError):
+                read()
+        os.close(other)
+        transport.close()
+        await protocol.lost
+        return protocol.events
+
+    on_both_loops(main)
+
+
 def test_abort_drops_what_is_buffered() -> None:
     async def main() -> list[object]:
         protocol, other = await writer()

@@ -477,6 +477,66 @@ def test_a_buffered_protocol_that_fails_loses_its_connection() -> None:
         run(main())
 
 
+class MethodsOfABufferedProtocol(asyncio.BaseProtocol):
+    """Derives from neither class; uvloop looks at the methods, and so do we."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(5)
+        self.data = bytearray()
+        self.lost: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data += self.buffer[:nbytes]
+
+    def eof_received(self) -> None:
+        self.transport.write(bytes(self.data))
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.lost.set_result(exc)
+
+
+def test_a_protocol_is_buffered_by_its_methods() -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            _, protocol = await asyncio.get_running_loop().create_connection(MethodsOfABufferedProtocol, sock=ours)
+            theirs.sendall(b"hello, world")
+            theirs.shutdown(socket.SHUT_WR)
+            assert await protocol.lost is None
+            assert theirs.recv(100) == b"hello, world"
+
+    run(main())
+
+
+def test_a_factory_that_returns_nothing_is_an_error_where_it_was_given() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        told: list[Any] = []
+        loop.set_exception_handler(lambda _, context: told.append(context))
+        factory: Any = lambda: None  # noqa: E731  # what is meant is a function that forgets to return
+        ours, theirs = socket.socketpair()
+        with theirs:
+            with pytest.raises(TypeError, match="the protocol factory returned None"):
+                await loop.create_connection(factory, sock=ours)
+            assert ours.fileno() == -1
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()) as client:
+            client.setblocking(False)
+            assert await loop.sock_recv(client, 1) == b""
+        server.close()
+        (context,) = told
+        assert context["message"] == "Error on transport creation for incoming connection"
+        assert isinstance(context["exception"], TypeError)
+
+    run(main())
+
+
 def test_a_list_of_any_length_and_of_views_of_any_kind_is_written() -> None:
     async def main() -> None:
         async with pair() as (served, client):
@@ -587,6 +647,43 @@ def test_a_descriptor_that_was_closed_behind_the_loops_back_is_an_error_of_the_c
     run(main())
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_who_gets_the_number_of_a_socket_that_was_closed_behind_the_loops_back_is_not_refused(
+    kind: socket.SocketKind,
+) -> None:
+    class Both(Recorder, asyncio.DatagramProtocol):
+        pass
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        protocol: Any
+        if kind == socket.SOCK_STREAM:
+            closed, peer = socket.socketpair()
+            _, protocol = await loop.create_connection(Recorder, sock=closed)
+        else:
+            closed, peer = socket.socketpair(type=socket.SOCK_DGRAM)
+            _, protocol = await loop.create_datagram_endpoint(Both, sock=closed)
+        number = closed.fileno()
+        with peer, socket.socket() as free:
+            server: Any = await loop.create_server(Recorder, "127.0.0.1", 0)
+            with free:
+                closed.close()
+                os.dup2(free.fileno(), number)
+            sock = socket.socket(fileno=number)
+            sock.setblocking(False)
+            await loop.sock_connect(sock, server.sockets[0].getsockname())
+            exc = await protocol.lost
+            assert isinstance(exc, OSError)
+            assert exc.errno == errno.EBADF
+            transport, _ = await loop.create_connection(Recorder, sock=sock)
+            transport.abort()
+            server.close()
+            server.close_clients()
+            await asyncio.sleep(0.001)
+
+    run(main())
+
+
 def test_one_context_serves_a_connection_from_beginning_to_end() -> None:
     name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
 
@@ -616,12 +713,12 @@ def test_one_context_serves_a_connection_from_beginning_to_end() -> None:
     run(main())
 
 
-def test_writing_to_a_lost_connection_is_noted_from_the_sixth_time_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_writing_to_a_lost_connection_is_noted_from_the_fifth_time_on(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with pair() as (_, client):
             client.transport.abort()
             await client.lost
-            for _ in range(5):
+            for _ in range(4):
                 client.transport.write(b"x")
             assert not caplog.records
             client.transport.writelines([b"x", b"y"])

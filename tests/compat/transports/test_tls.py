@@ -306,6 +306,38 @@ def test_close_is_seen_by_both_sides_as_a_good_end(loop_factory: LoopFactory) ->
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@on_both
+def test_who_closes_hears_that_the_peer_has_ended_too(loop_factory: LoopFactory, version: ssl.TLSVersion) -> None:
+    async def main() -> None:
+        async with connected(version=version) as ends:
+            ends.client.transport.close()
+            await ends.client.lost
+            await ends.served.lost
+            assert ends.client.events == ["made", "eof", "lost"]
+            assert ends.served.events == ["made", "eof", "lost"]
+
+    run_on(loop_factory, main())
+
+
+def test_a_protocol_that_fails_when_it_hears_that_the_peer_has_ended_gets_that_error() -> None:
+    class Failing(Recorder):
+        def eof_received(self) -> bool:
+            super().eof_received()
+            raise ValueError("no end")
+
+    async def main() -> None:
+        async with connected(Failing) as ends:
+            with reports() as told:
+                ends.client.transport.close()
+                error = await ends.client.lost
+            assert isinstance(error, ValueError)
+            assert ends.client.events == ["made", "eof", "lost"]
+            assert [context["message"] for context in told] == ["Error calling eof_received()"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_close_sends_what_is_buffered_and_then_a_goodbye(version: ssl.TLSVersion) -> None:
     def program(sock: socket.socket) -> bytes:
         tls = as_client(sock, version)
@@ -357,7 +389,7 @@ def test_nothing_is_received_after_close() -> None:
             assert not transport.is_reading()
             assert await client.lost is None
             assert client.data == b"before"
-            assert client.events == ["made", "lost"]
+            assert client.events == ["made", "eof", "lost"]
 
     run(main())
 

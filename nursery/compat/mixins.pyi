@@ -1,0 +1,1 @@
+from asyncio.mixins import *  # noqa: F403  # at run time it is that module
