@@ -165,6 +165,10 @@ class UnretrievedFuture(Future):
         self.report_unretrieved("Future")
 
 
+# The name that exception handlers and logs show.
+UnretrievedFuture.__name__ = UnretrievedFuture.__qualname__ = "Future"
+
+
 Future.when_failed = UnretrievedFuture
 
 

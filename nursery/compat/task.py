@@ -410,6 +410,10 @@ class UnretrievedTask(Task):
         self.report_unretrieved("Task")
 
 
+# The name that exception handlers and logs show.
+UnretrievedTask.__name__ = UnretrievedTask.__qualname__ = "Task"
+
+
 leave_unset(
     Task,
     _failure_traceback=None,

@@ -515,3 +515,16 @@ def test_a_future_takes_nothing_but_an_exception_for_its_failure(wrong: Any) -> 
         future.cancel()
 
     compat.run(main())
+
+
+def test_a_failed_task_shows_itself_under_asyncios_name() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        shown: list[str] = []
+        loop.set_exception_handler(lambda _, context: shown.append(type(context["future"]).__name__))
+        asyncio.create_task(fail())
+        loop.create_future().set_exception(ValueError())
+        await turns(3)
+        assert sorted(shown) == ["Future", "Task"]
+
+    compat.run(main())
