@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.family import ASYNCIO_API, DATAGRAMS, ECHO, KERNEL, OUTSIDE, Family
+from benchmarks.family import ASYNCIO_API, DATAGRAMS, ECHO, KERNEL, OUTSIDE, WEB, Family
 from benchmarks.systems import LOOPS_AND_COMPAT, PROTOCOL_LOOPS, Program, in_facade, on_dialects, on_loops
 from benchmarks.wire import TLS, UNIX
 from benchmarks.workloads import (
@@ -18,6 +18,7 @@ from benchmarks.workloads import (
     datagrams,
     echo,
     event,
+    http,
     pipe,
     process_spawn,
     sleepers,
@@ -137,6 +138,20 @@ _ALL = (
         "a datagram of 1 KiB there and back, 10 clients",
         datagrams.Datagrams(1024, 10).programs(),
         needs=(_EPOLL,),
+    ),
+    Workload(
+        "http-aiohttp",
+        WEB,
+        "a request of one of wrk's 50 connections to a server of aiohttp",
+        on_loops(http.aiohttp, LOOPS_AND_COMPAT),
+        needs=("aiohttp.web:Application",),
+    ),
+    Workload(
+        "http-uvicorn",
+        WEB,
+        "the same, to an application on uvicorn with h11",
+        on_loops(http.uvicorn, LOOPS_AND_COMPAT),
+        needs=("uvicorn:Server", "h11:Connection"),
     ),
     Workload(
         "thread-hop",

@@ -92,6 +92,14 @@ OUTSIDE = Family(
         ("nursery-compat", "uvloop"),
     ),
 )
+WEB = Family(
+    "web servers",
+    (
+        Figure("wall", "requests per second, wall time", _per_second),
+        Figure("cpu", "CPU time of the server, us per request", _microseconds),
+    ),
+    (("nursery-compat", "uvloop"), ("nursery-compat", "asyncio")),
+)
 ASYNCIO_API = Family(
     "one asyncio program on each loop",
     _TIMES,
@@ -102,4 +110,4 @@ ASYNCIO_API = Family(
         ("nursery-compat", "asyncio"),
     ),
 )
-FAMILIES = (KERNEL, ECHO, DATAGRAMS, OUTSIDE, ASYNCIO_API)
+FAMILIES = (KERNEL, ECHO, DATAGRAMS, WEB, OUTSIDE, ASYNCIO_API)

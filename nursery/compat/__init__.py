@@ -53,6 +53,7 @@ else:
     from asyncio import *  # noqa: F403  # every public name, whichever this version of Python has
 
     from .coroutines import iscoroutine
+    from .events import get_event_loop, new_event_loop
     from .graph import (
         FrameCallGraphEntry,
         FutureCallGraph,
@@ -64,8 +65,7 @@ else:
     )
     from .locks import Barrier, BoundedSemaphore, Condition, Event, Lock, Semaphore
     from .loop import EventLoop as BaseEventLoop
-    from .loop import new_event_loop
-    from .policy import SelectorEventLoop, get_event_loop
+    from .policy import SelectorEventLoop
     from .queues import LifoQueue, PriorityQueue, Queue, QueueShutDown
     from .streams import (
         StreamReader,

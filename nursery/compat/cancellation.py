@@ -167,7 +167,8 @@ class CancellableTask(KernelTask):
     resends: bool
     # Which future was cancelled for a scope, or for an edge.
     _asked: asyncio.Future[Any] | None
-    _asked_by_edge: asyncio.Future[Any] | None
+    # Its id: a reference would keep what it holds.
+    _asked_by_edge: int
     _must_cancel: bool
     _edges: tuple[ShieldedEdge, ...]
     _num_cancels: int
@@ -196,7 +197,7 @@ class CancellableTask(KernelTask):
                 self._cancel_message = msg
                 return
             # The future wakes the task with the cancellation; one that is on its way already stands for this one too.
-            self._asked_by_edge = awaits
+            self._asked_by_edge = id(awaits)
             return
         if self.abort is abort_place and not self.runner.ki_pending:
             # What `refresh` would come to: 3 of 8 us.
@@ -462,7 +463,7 @@ class CancellableTask(KernelTask):
         if ended_by_cancellation(asked):
             if self.edge_is_due():
                 return self.coro.throw(self.take_edge())
-            if asked is not self._asked_by_edge or self._num_cancels <= self._held:
+            if id(asked) != self._asked_by_edge or self._num_cancels <= self._held:
                 return self.coro.throw(self.level_error())
             # An edge had asked it before, which leaves the scope as well: the future raises that.
         if self.edge_is_due():

@@ -22,7 +22,7 @@ from .ctasks import Record
 from .future import Future
 from .promise import Promise
 from .task import Wakeup
-from .taskgroups import TaskGroup
+from .taskgroup import TaskGroup
 from .waiting import Lot
 
 __all__ = (

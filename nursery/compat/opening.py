@@ -22,7 +22,7 @@ from ..kernel.runner import END_OF_BATCH, Batch, Runner
 from ..kernel.scope import CancelScope
 from ..kernel.task import Task as KernelTask
 from ..kernel.traps import cancel_shielded_checkpoint
-from .events import Handle
+from .handles import Handle
 from .loop import EventLoop
 from .loop.batch import batch, current_tasks
 from .loop.debugging import reporting_batch

@@ -14,7 +14,7 @@ from collections import deque
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from .locks import _LoopBound
+from .lock import _LoopBound
 from .waiting import Lot
 
 T = TypeVar("T")

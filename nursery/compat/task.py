@@ -138,7 +138,7 @@ class Task(CancellableTask, Promise):
         self._must_cancel = False
         self._num_cancels = 0
         self._edges = ()
-        self._asked_by_edge = None
+        self._asked_by_edge = 0
         self._state = PENDING
         self._told = None
         self._asyncio_future_blocking = False
@@ -358,7 +358,7 @@ class Task(CancellableTask, Promise):
         self._must_cancel = False
         self._num_cancels = 0
         self._edges = ()
-        self._asked_by_edge = None
+        self._asked_by_edge = 0
         self._state = PENDING
         self._told = None
         self._asyncio_future_blocking = False

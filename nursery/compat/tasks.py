@@ -29,7 +29,7 @@ from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
-from . import futures, timeouts
+from . import futures, time_limit
 from .coroutines import iscoroutine
 from .eager_factory import EagerFactory
 from .future import Future
@@ -557,7 +557,7 @@ async def wait_for(fut: Awaitable[T], timeout: float | None) -> T:
     if type(fut) is not types.CoroutineType and not isinstance(fut, Promise) and not inspect.isawaitable(fut):
         raise TypeError(f"An asyncio.Future, a coroutine or an awaitable is required, got {fut!r}")
     # `async with timeout()`, without its two coroutines.
-    limit = timeouts.timeout(timeout)
+    limit = time_limit.timeout(timeout)
     limit.begin()
     try:
         result = await fut

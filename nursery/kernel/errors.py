@@ -138,6 +138,13 @@ class TaskCancelledError(TaskFailedError):
     """The task behind an awaited handle was cancelled, so there is no value."""
 
 
+def holds_cancellation(error: BaseException) -> bool:
+    """Return whether an error is a Cancelled, or a group in which there is one."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(Cancelled)[0] is not None
+    return isinstance(error, Cancelled)
+
+
 def is_cancellation(error: BaseException) -> bool:
     """Return whether an error is nothing but a Cancelled, or a group of them."""
     if isinstance(error, BaseExceptionGroup):

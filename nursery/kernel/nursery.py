@@ -20,9 +20,9 @@ import outcome
 
 from .calling import as_coroutine, explain_uncallable
 from .current import current, current_task
-from .errors import Cancelled, CancelReason, InternalError, is_cancellation
+from .errors import Cancelled, CancelReason, InternalError, holds_cancellation, is_cancellation
 from .handle import Handle, run_for_handle
-from .scope import NurseryScope, is_cancelled, refresh_tree, settle
+from .scope import NurseryScope, is_cancelled, newest_cancellation_around, refresh_tree, settle
 from .task import Task
 from .traps import Abort, RaiseCancel, bare_yield, park
 
@@ -396,8 +396,12 @@ class Nursery:
 
         The children are told as well and will end, so the wait goes on; a keyboard interrupt is kept.
         """
+        told = task.delivered
         captured = outcome.capture(raise_cancel)
-        if not isinstance(captured.error, Cancelled):
+        if isinstance(captured.error, Cancelled):
+            # Nothing is raised in the parent here, so it counts as not told yet.
+            task.delivered = told
+        else:
             self.add_error(captured.error, CancelReason("KeyboardInterrupt", None, repr(task)))
         # No reference from this frame to the error, whose traceback holds the frame.
         del captured
@@ -472,11 +476,16 @@ class NurseryManager:
         else:
             group = task.combine_errors(nursery._errors)
             nursery._errors = None
+        left: BaseException | None = None
         try:
-            return settle(nursery.cancel_scope.close(group), exc)
+            left = nursery.cancel_scope.close(group)
+            if left is not None and holds_cancellation(left):
+                # Raised in the parent now, on behalf of each scope around it.
+                task.delivered = max(task.delivered, newest_cancellation_around(task.scope))
+            return settle(left, exc)
         finally:
             # The group's traceback holds this frame.
-            del group, exc
+            del group, left, exc
 
     if not TYPE_CHECKING:
 

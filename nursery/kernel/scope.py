@@ -187,6 +187,7 @@ class CancelScope:
         "_state",
         "_task",
         "_timed",
+        "_told",
         "cancelled_caught",
     )
 
@@ -264,6 +265,7 @@ class CancelScope:
                 task.runner.cancel_serial += 1
                 self._serial = task.runner.cancel_serial
             if self._shield:
+                self._told = task.delivered
                 task.entered_shield(self)
             task.refresh()
         return self
@@ -339,10 +341,20 @@ class CancelScope:
             # Stays linked: what is left inside finds its way out through it.
             push(self)
         else:
+            if self._shield:
+                self._recall_outside(task)
             self._parent = None
         self._task = None
         task.refresh()
         return exc
+
+    def _recall_outside(self, task: Task) -> None:
+        """Let a cancellation outside, which the shield has held back, be one that the task was not told of.
+
+        It may be older than one inside, of which the task was told.
+        """
+        if newest_cancellation_around(self._parent) > self._told:
+            task.delivered = min(task.delivered, self._told)
 
     def _abandon(self, task: Task) -> None:
         """Mark this scope, and each open one inside it, as closed over."""
@@ -575,7 +587,10 @@ class CancelScope:
             self._shield = new_value
             task = self._task
             if new_value and task is not None:
+                self._told = task.delivered
                 task.entered_shield(self)
+            elif task is not None:
+                self._recall_outside(task)
             push(self)
             if task is not None:
                 task.runner.opted_in.tell()

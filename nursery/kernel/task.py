@@ -236,8 +236,7 @@ class Task:
         scope = cancelled_scope_around(self.scope)
         if scope is None:
             return None
-        self.delivered = runner.cancel_serial
-        return _raiser(runner.cancelled_class, scope.why())
+        return _raiser(self, runner.cancelled_class, scope.why())
 
     def deliver(self) -> None:
         """Interrupt a parked task if something is pending: call its abort function, at most once a sleep."""
@@ -373,8 +372,12 @@ class Task:
             raise InternalError(f"{self!r} has alert={self.alert}, its scopes say {expected}")
 
 
-def _raiser(cls: type[Cancelled], why: CancelReason) -> Callable[[], NoReturn]:
+def _raiser(task: Task, cls: type[Cancelled], why: CancelReason) -> Callable[[], NoReturn]:
+    serial = task.runner.cancel_serial
+
     def raise_cancel() -> NoReturn:
+        # Now the task is told.  An operation that cannot be interrupted may never call this.
+        task.delivered = max(task.delivered, serial)
         raise cls._create(why)
 
     return raise_cancel

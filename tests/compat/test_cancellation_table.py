@@ -1062,18 +1062,15 @@ def test_move_on_after_inside_an_asyncio_timeout(first: str, make: Any, kind: st
 
 
 @pytest.mark.parametrize("outer", ["scope", "timeout"])
-def test_of_time_limits_that_are_over_at_once_the_edge_goes_first_and_both_blocks_end(outer: str) -> None:
+def test_of_time_limits_that_are_over_at_once_the_outer_one_ends_its_block(outer: str) -> None:
     log: Log = []
 
     async def in_a_scope() -> None:
-        with nursery.move_on_at(nursery.current_time() - 1):
-            try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() - 1):
-                    await asyncio.Event().wait()
-            except TimeoutError:
-                log.append("TimeoutError")
-            await nursery.lowlevel.checkpoint()
+        with nursery.move_on_at(nursery.current_time() - 1) as scope:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() - 1):
+                await asyncio.Event().wait()
             log.append("not reached")
+        log.append("absorbed" if scope.cancelled_caught else "not absorbed")
 
     async def in_a_timeout() -> None:
         try:
@@ -1092,7 +1089,7 @@ def test_of_time_limits_that_are_over_at_once_the_edge_goes_first_and_both_block
         await nursery.lowlevel.checkpoint()
 
     run(main())
-    assert log == ["TimeoutError"]
+    assert log == ["absorbed" if outer == "scope" else "TimeoutError"]
 
 
 @pytest.mark.parametrize("outer", ["move_on_after", "timeout"])
@@ -1152,6 +1149,26 @@ def test_a_timeout_that_is_begun_in_clean_up_limits_it(outer: str) -> None:
 
     run_on(lambda: asyncio.EventLoop(MockClock(autojump_threshold=0)), main(), seconds=60)
     assert log == ["limited"]
+
+
+def test_a_timeout_outlives_the_loop_that_was_open_when_it_began() -> None:
+    log: Log = []
+
+    async def child(task_status: nursery.TaskStatus[None]) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.003):
+                task_status.started()
+                await nursery.sleep_forever()
+        await nursery.lowlevel.checkpoint()
+        log.append("over")
+
+    async def main() -> None:
+        async with nursery.open_nursery() as n:
+            async with asyncio.open_loop():
+                await n.start(child)
+
+    nursery.run(main)
+    assert log == ["over"]
 
 
 def test_a_timeout_waits_for_a_child_that_shields_itself() -> None:

@@ -7,6 +7,7 @@ What happens depends on the clock as well, so a failure may need several tries; 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -173,3 +174,110 @@ def test_no_request_is_lost_and_none_comes_out_of_nothing(first: int) -> None:
         program = Program(seed)
         asyncio.run(program.main())
         assert program.wrong == [], f"seed {seed}"
+
+
+@pytest.mark.parametrize("how", ["scope", "attribute"])
+def test_what_a_shield_held_back_is_told_after_it_though_something_newer_was_told_inside(how: str) -> None:
+    async def main() -> bool:
+        with nursery.CancelScope() as outer:
+            with nursery.CancelScope(shield=how == "scope") as shield:
+                shield.shield = True
+                with nursery.CancelScope() as inner:
+                    outer.cancel()
+                    inner.cancel()
+                    await asyncio.Event().wait()
+                if how == "attribute":
+                    shield.shield = False
+                    await asyncio.Event().wait()
+            await asyncio.Event().wait()
+        assert inner.cancelled_caught
+        return outer.cancelled_caught
+
+    async def bounded() -> bool:
+        return await asyncio.wait_for(main(), 2)
+
+    assert asyncio.run(bounded())
+
+
+def test_what_was_told_before_a_shield_is_not_told_again_after_it() -> None:
+    async def main() -> list[str]:
+        steps: list[str] = []
+        with nursery.CancelScope() as outer:
+            try:
+                outer.cancel()
+                await asyncio.sleep(1)
+            finally:
+                with nursery.CancelScope(shield=True), nursery.CancelScope() as inner:
+                    inner.cancel()
+                    await asyncio.sleep(1)
+                steps.append("shielded clean-up")
+                await asyncio.sleep(0.001)
+                steps.append("clean-up in peace")
+        return steps
+
+    assert asyncio.run(main()) == ["shielded clean-up", "clean-up in peace"]
+
+
+async def shielded_child() -> None:
+    with nursery.CancelScope(shield=True):
+        await nursery.sleep(0.003)
+
+
+async def nursery_that_ends_in_peace() -> None:
+    async with nursery.open_nursery() as group:
+        group.start_soon(shielded_child)
+
+
+async def nursery_whose_failure_is_handled() -> None:
+    async def fail_when_told() -> None:
+        try:
+            await asyncio.sleep(1)
+        finally:
+            raise ValueError
+
+    try:
+        async with nursery.open_nursery() as group:
+            group.start_soon(fail_when_told)
+    except* ValueError:
+        pass
+
+
+async def group_that_ends_in_peace() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(shielded_child())
+
+
+async def call_in_a_thread() -> None:
+    await nursery.to_thread.run_sync(time.sleep, 0.003)
+
+
+async def timeout_that_comes_with_it() -> None:
+    try:
+        async with asyncio.timeout(0):
+            time.sleep(0.002)
+            await asyncio.Event().wait()
+    except TimeoutError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        nursery_that_ends_in_peace,
+        nursery_whose_failure_is_handled,
+        group_that_ends_in_peace,
+        call_in_a_thread,
+        timeout_that_comes_with_it,
+    ],
+)
+def test_what_a_wait_has_not_raised_is_raised_by_the_next_one(first: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> bool:
+        with nursery.move_on_after(0.001) as scope:
+            await first()
+            await asyncio.Event().wait()
+        return scope.cancelled_caught
+
+    async def bounded() -> bool:
+        return await asyncio.wait_for(main(), 2)
+
+    assert asyncio.run(bounded())

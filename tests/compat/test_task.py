@@ -522,7 +522,8 @@ def test_a_failed_task_shows_itself_under_asyncios_name() -> None:
         loop = asyncio.get_running_loop()
         shown: list[str] = []
         loop.set_exception_handler(lambda _, context: shown.append(type(context["future"]).__name__))
-        asyncio.create_task(fail())
+        failing: Any = asyncio.create_task(fail())
+        del failing
         loop.create_future().set_exception(ValueError())
         await turns(3)
         assert sorted(shown) == ["Future", "Task"]

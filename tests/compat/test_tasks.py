@@ -802,6 +802,26 @@ def test_what_fails_behind_a_shield_that_was_left_is_reported() -> None:
     run(main())
 
 
+def test_a_task_that_was_cancelled_keeps_nothing_of_what_it_waited_for() -> None:
+    async def main() -> None:
+        reports = Reports()
+
+        async def caller() -> None:
+            await asyncio.shield(fail(after=3))
+
+        task = asyncio.create_task(caller())
+        await turns(1)
+        task.cancel()
+        await asyncio.wait([task])
+        await turns(5)
+        gc.collect()
+        # The task is still there, what has failed behind the shield is not.
+        assert reports.messages == ["Task exception was never retrieved"]
+        assert task.cancelled()
+
+    run(main())
+
+
 def test_a_failed_shield_that_nobody_retrieves_is_reported() -> None:
     async def main() -> None:
         reports = Reports()

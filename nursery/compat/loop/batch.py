@@ -21,7 +21,7 @@ from ...kernel.runner import BatchEnd, Runner
 from ...kernel.task import Task as KernelTask
 from ...kernel.traps import DETACH, PARK
 from ..cancellation import abort_await
-from ..events import Handle, SoonHandle
+from ..handles import Handle, SoonHandle
 from ..promise import Promise
 from ..task import Task, await_future
 

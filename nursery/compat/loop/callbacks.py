@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 from ...kernel.nursery import Nursery
 from ..cancellation import abort_await
-from ..events import Handle, LaterHandle, SoonHandle, ThreadSafeHandle, TimerHandle
 from ..future import Future
+from ..handles import Handle, LaterHandle, SoonHandle, ThreadSafeHandle, TimerHandle
 from ..task import Task, Wakeup, task_number
 from .state import LoopState
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVarTuple
 
 from ...kernel.io.interest import HasFileno, Interest
-from ..events import Handle, ReadinessHandle
+from ..handles import Handle, ReadinessHandle
 from .state import LoopState
 
 Ts = TypeVarTuple("Ts")

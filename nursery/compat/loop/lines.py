@@ -23,7 +23,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, TypeVar
 
-from ..events import Handle, ReadinessHandle
+from ..handles import Handle, ReadinessHandle
 
 if TYPE_CHECKING:
     from ...kernel.io.interest import Interest

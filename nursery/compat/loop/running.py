@@ -26,7 +26,7 @@ from ...kernel.runner import Runner
 from ...kernel.task import Task as KernelTask
 from ..cancellation import INSIST, Cancelled
 from ..ctasks import record_of_current
-from ..events import TimerHandle
+from ..handles import TimerHandle
 from ..promise import LOOP
 from ..task import Task, await_future
 from ..transports.outbox import Outbox

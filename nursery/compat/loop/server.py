@@ -19,7 +19,7 @@ from contextvars import Context, copy_context
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ..events import ReadinessHandle
+from ..handles import ReadinessHandle
 from ..transports.socket import SocketTransport
 from ..transports.tls import SSLTransport, Wire
 from ..transports.tls_settings import TLSSettings
@@ -179,7 +179,7 @@ class Server(asyncio.Server):
         await asyncio.sleep(0)
 
     async def serve_forever(self) -> None:
-        """Accept connections until cancelled; then close the server (from 3.14 on, its connections as well)."""
+        """Accept connections until cancelled; then close the server, and from 3.12 on its connections as well."""
         if self._serving_forever is not None:
             raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
         if self._sockets is None:
@@ -191,7 +191,8 @@ class Server(asyncio.Server):
         except asyncio.CancelledError:
             try:
                 self.close()
-                if sys.version_info >= (3, 14):
+                # Else an idle client keeps it here, as in the first releases of asyncio 3.12 and 3.13.
+                if sys.version_info >= (3, 12):
                     self.close_clients()
                 await self.wait_closed()
             finally:

@@ -17,7 +17,7 @@ from asyncio import coroutines
 from collections.abc import Callable
 from typing import TypeVarTuple
 
-from ..events import Handle
+from ..handles import Handle
 from .signal_pipe import SignalPipe, default_of, stand_in
 from .state import LoopState
 

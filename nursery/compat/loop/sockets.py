@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..events import Handle
+from ..handles import Handle
 from .descriptors import Descriptors
 from .lines import Line, Place, Unfinished
 from .names import Names, is_literal

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...kernel.io.interest import Driver
     from ...kernel.nursery import Nursery
     from ...kernel.runner import Runner
-    from ..events import Handle
+    from ..handles import Handle
     from ..transports.outbox import Outbox
     from .descriptors import Watch
 
@@ -62,6 +62,10 @@ class LoopState(asyncio.AbstractEventLoop):
 
     def _check_callback(self, callback: object, method: str) -> None:
         """Raise TypeError for what cannot be a callback (asked in debug mode); see callbacks.py."""
+        raise NotImplementedError
+
+    def _look_again(self) -> None:
+        """Have events collected in the next turn; see descriptors.py."""
         raise NotImplementedError
 
     def _check_thread(self) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ..events import ReadinessHandle
+from ..handles import ReadinessHandle
 from .flow import FlowControl
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ...kernel.traps import PARK
-from ..events import Handle
+from ..handles import Handle
 
 if TYPE_CHECKING:
     from ...kernel.runner import Runner

@@ -30,7 +30,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ...kernel.io.interest import Interest
-from ..events import ReadinessHandle
+from ..handles import ReadinessHandle
 from .flow import FlowControl
 from .receiving import buffered_of
 
@@ -171,6 +171,8 @@ class PipeEnd(asyncio.BaseTransport):
         """Start working; called by the loop after `connection_made`."""
         if not self._lost:
             self._start()
+            # What is there already comes before what the waiter does next (as in asyncio, tests of AsyncSSH).
+            self._loop._look_again()
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 DATA_RECEIVED: Final = asyncio.StreamReaderProtocol.data_received
 FEED_DATA: Final = asyncio.StreamReader.feed_data
 
-# Both are completed by compat/streams.py, which stands on the transports.
+# Both are completed by compat/stream.py, which stands on the transports.
 stream_protocols: Final[set[type]] = {asyncio.StreamReaderProtocol}
 adopt: Callable[[Any], None] | None = None
 

@@ -36,7 +36,7 @@ from contextvars import Context, copy_context
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ..events import ReadinessHandle
+from ..handles import ReadinessHandle
 from .flow import FlowControl
 from .outbox import MOST, Outbox
 from .receiving import buffered_of, check_protocol, receiver_of
@@ -198,6 +198,8 @@ class SocketTransport(FlowControl):
     def _begin_reading(self, waiter: asyncio.Future[None] | None) -> None:
         self._reading = not self._closing and not self._paused
         self._read_on()
+        # What is there already comes before what the waiter does next.
+        self._loop._look_again()
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 

@@ -113,6 +113,24 @@ def test_serve_forever_ends_when_cancelled_and_closes_the_server(loop_factory: L
     run_on(loop_factory, main())
 
 
+def test_serve_forever_ends_when_cancelled_although_a_client_is_idle() -> None:
+    async def main() -> None:
+        server = await serve(start_serving=False)
+        serving = asyncio.ensure_future(server.serve_forever())
+        await asyncio.sleep(0)
+        with socket.create_connection(server.sockets[0].getsockname()) as client:
+            client.setblocking(False)
+            while not server._active:
+                await asyncio.sleep(0.001)
+            serving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+            if sys.version_info >= (3, 12):
+                assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
+
+    run(main())
+
+
 @on_both
 def test_serve_forever_ends_when_the_server_is_closed(loop_factory: LoopFactory) -> None:
     async def main() -> None:

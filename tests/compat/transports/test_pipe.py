@@ -58,6 +58,20 @@ def test_what_was_written_before_the_pipe_was_connected_is_read() -> None:
     assert on_both_loops(main) == "early"
 
 
+def test_what_is_there_is_read_before_the_next_turn_but_one_also_if_the_loop_is_busy() -> None:
+    async def main() -> str:
+        read, write = os.pipe()
+        os.write(write, b"early")
+        protocol, _ = await reader(read)
+        await asyncio.sleep(0)
+        came = protocol.data.decode()
+        os.close(write)
+        await protocol.lost
+        return came
+
+    assert on_both_loops(main) == "early"
+
+
 def test_nothing_is_received_while_reading_is_paused_and_nothing_is_lost() -> None:
     async def main() -> list[object]:
         protocol, other = await reader()

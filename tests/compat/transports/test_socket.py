@@ -19,7 +19,7 @@ import pytest
 from nursery import compat
 from nursery.compat.transports.socket import PATIENCE, RECEIVE, RECEIVE_LARGE, SINGLES, STAY_LARGE
 from tests.compat.transports.tls_ends import BufferedRecorder
-from tests.compat.two_loops import run
+from tests.compat.two_loops import LoopFactory, on_both, run, run_on
 
 BIG = 3_000_000
 
@@ -106,6 +106,23 @@ def test_data_goes_to_and_fro() -> None:
         return [served.data.decode(), client.data.decode(), *served.events, *client.events]
 
     on_both_loops(program)
+
+
+@on_both
+def test_what_is_there_is_received_before_the_next_turn_but_one_also_if_the_loop_is_busy(
+    loop_factory: LoopFactory,
+) -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        theirs.send(b"early")
+        with theirs:
+            transport, protocol = await asyncio.get_running_loop().create_connection(Recorder, sock=ours)
+            await asyncio.sleep(0)
+            assert protocol.data == b"early"
+            transport.abort()
+            await protocol.lost
+
+    run_on(loop_factory, main())
 
 
 def test_close_sends_what_is_buffered_first() -> None:
