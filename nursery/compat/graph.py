@@ -93,6 +93,9 @@ def waiters_of(future: Any) -> Iterator[Any]:
 
 def _all_waiters_of(future: Any) -> Iterator[Any]:
     if isinstance(future, Promise):
+        group = getattr(getattr(future, "parent_nursery", None), "_group", None)
+        if group is not None:
+            yield from _behind(group)
         for fn, context in future.registered():
             yield from _behind(fn if context is None else getattr(fn, "__self__", fn))
     else:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from ..kernel import foreign
 from ..kernel.errors import Cancelled, CancelReason
-from ..kernel.nursery import Nursery
+from ..kernel.nursery import Nursery, NurseryGroup
 from ..kernel.runner import Runner
 from ..kernel.scope import MISNESTING_ADVICE
 from ..kernel.task import Task as KernelTask
@@ -290,9 +290,16 @@ class Task(CancellableTask, Promise):
     def failed(self, error: BaseException) -> None:
         """End with an error."""
         self._wakeup = None
-        of_root_group = self.parent_nursery is self._loop.root_group
+        nursery = self.parent_nursery
+        of_root_group = nursery is self._loop.root_group
         leave_loop = False
-        passed_on: BaseException | None = None if of_root_group or self._failure_is_taken() else error
+        passed_on: BaseException | None = None
+        # A TaskGroup takes the failures of its tasks by itself.
+        group: NurseryGroup | None = None
+        if not of_root_group and not self._failure_is_taken():
+            group = None if nursery is None else nursery._group
+            if group is None:
+                passed_on = error
         self._failure = error
         if isinstance(error, asyncio.CancelledError):
             self._state = CANCELLED
@@ -312,7 +319,6 @@ class Task(CancellableTask, Promise):
         self._must_cancel = False
         _unregister(self if OWNED else weakref.ref(self))
         try:
-            nursery = self.parent_nursery
             if (
                 passed_on is not None
                 or nursery is None
@@ -326,6 +332,8 @@ class Task(CancellableTask, Promise):
                 self.ended = True
                 del nursery._children[self]
                 nursery.check_closed()
+            if group is not None:
+                group.ended(self)
             self._schedule_callbacks()
             if leave_loop:
                 raise error
@@ -336,12 +344,12 @@ class Task(CancellableTask, Promise):
     def _end(self, value: object, error: BaseException | None) -> None:
         """End in any way, without what the task leaves open."""
         nursery = self.parent_nursery
-        if self._nurseries and (nursery is self._loop.root_group or hasattr(nursery, "_group")):
+        if self._nurseries and nursery is not None and (nursery is self._loop.root_group or nursery._group is not None):
             close_what_was_left_open(self, self._loop, self)
         KernelTask._end(self, value, error)
 
     def _failure_is_taken(self) -> bool:
-        """Return whether the nursery of this task is a TaskGroup's, which takes its failures by itself."""
+        """Return whether a TaskGroup is told of the end of this task, which then takes its failure."""
         registered = self.registered()
         if not registered:
             return False
@@ -431,7 +439,7 @@ def close_what_was_left_open(task: KernelTask, loop: Any, asyncio_task: object) 
     """
     left_open, task._nurseries = task._nurseries, None
     for nursery in reversed(left_open or ()):
-        group = getattr(nursery, "_group", None)
+        group = nursery._group
         if group is not None:
             group.left_open()
             continue

@@ -69,6 +69,8 @@ class TaskGroup:
 
     def __init__(self) -> None:
         self._entered = False
+        # Neither aborting nor exiting: the one question of `create_task` then.
+        self._open = False
         self._exiting = False
         self._aborting = False
         self._cancel_on_enter = False
@@ -111,7 +113,7 @@ class TaskGroup:
         if self._parent_task is None:
             raise RuntimeError(f"TaskGroup {self!r} cannot determine the parent task: enter it inside a task")
         self._loop = loop
-        self._entered = True
+        self._entered = self._open = True
         parent = loop.runner.current or current_task()
         scope = NurseryScope()
         scope.__enter__()
@@ -164,6 +166,7 @@ class TaskGroup:
     async def _wait_and_sum_up(self, exc: BaseException | None) -> BaseException | None:
         """Wait for the tasks; return what leaves the block."""
         self._exiting = True
+        self._open = False
         parent = self._parent_task
         assert parent is not None
         errors = self._errors
@@ -184,6 +187,10 @@ class TaskGroup:
             while self._children or self._strangers:
                 if self._empty is None:
                     self._empty = Lot()
+                nursery = self._nursery
+                if nursery is not None:
+                    nursery._closed = nursery._body_running = False
+                    nursery._parent_waits = True
                 try:
                     await self._empty.wait()
                 except asyncio.CancelledError as caught:
@@ -253,10 +260,9 @@ class TaskGroup:
         Raises RuntimeError if the group was not entered, is shutting down, or has ended; the coroutine is closed then.
         Source: asyncio's documentation, `asyncio.TaskGroup.create_task`.
         """
-        loop = self._loop
-        if loop is None or self._aborting or self._exiting:
+        if not self._open:
             self._check_open(coro)
-        assert loop is not None
+        loop: Any = self._loop
         nursery = self._nursery
         if (
             nursery is None
@@ -281,7 +287,6 @@ class TaskGroup:
         self._children[task] = None
         if nursery.cancel_scope._doomed:
             self._note_late_birth(task)
-        task._told = self
         if runner.instruments is not None:
             runner.instruments.call("task_spawned", task)
         runner.queue.append(task)
@@ -365,6 +370,7 @@ class TaskGroup:
 
     def _abort(self) -> None:
         self._aborting = True
+        self._open = False
         if self._nursery is not None:
             # A cancelled scope has told the children of the nursery already, and tells each one once.
             newest = newest_cancellation_around(self._nursery.cancel_scope)
@@ -387,9 +393,13 @@ class TaskGroup:
             else:
                 parent.cancel()
 
-    # flat: once for every task
+    def emptied(self) -> None:
+        """Let the end of the block go on, if nothing else is waited for: called by the nursery."""
+        if self._empty is not None and not self._strangers:
+            self._empty.wake_all()
+
     def ended(self, task: Any) -> None:
-        """Take note of the end of a task; called by it."""
+        """Take note of the end of a task; called by it, if it is a child of the nursery only if it failed."""
         if self._strangers:
             self._strangers.discard(task)
         if self._empty is not None and not self._children and not self._strangers:
@@ -450,6 +460,11 @@ class TaskGroup:
         nursery, loop = self._nursery, self._loop
         assert nursery is not None
         assert loop is not None
+        for child in self._children:
+            # From now on its nursery is not the one that tells the group.
+            told: Any = child
+            others = told.registered()
+            told._told = [(self, None), *others] if others else self
         self._strangers.update(self._children)
         nursery.move_children(loop.root_group)
         nursery._body_running = False

@@ -134,6 +134,19 @@ class _StartStatus(Generic[StatusT]):
         return f"<TaskStatus of a start() into {self._new!r}>"
 
 
+class NurseryGroup(Protocol):
+    """What a foreign dialect makes of a nursery."""
+
+    def emptied(self) -> None:
+        """Be told that the last child has ended, while the parent waits for that."""
+
+    def left_open(self) -> None:
+        """Be told that the parent has ended without leaving the nursery."""
+
+    def ended(self, task: Any) -> None:
+        """Be told of a child that has failed or was cancelled."""
+
+
 class Nursery:
     """A group of tasks that start and end inside one block; made by `open_nursery`.
 
@@ -156,9 +169,6 @@ class Nursery:
         "cancel_scope",
     )
 
-    # What a foreign dialect has made of the nursery; unset in native ones.
-    _group: Any
-
     def __init_subclass__(cls) -> None:
         raise TypeError("Nursery cannot be subclassed: open_nursery() makes nurseries")
 
@@ -173,6 +183,8 @@ class Nursery:
         self._parent_waits = False
         self._closed = False
         self._abandoned = False
+        # Whoever leads it, if a foreign dialect has made it: told when the last child has ended, instead of the parent.
+        self._group: NurseryGroup | None = None
 
     @property
     def child_tasks(self) -> frozenset[Task]:
@@ -345,7 +357,10 @@ class Nursery:
         self._closed = True
         if self._parent_waits:
             self._parent_waits = False
-            self._parent_task.wake()
+            if self._group is None:
+                self._parent_task.wake()
+            else:
+                self._group.emptied()
 
     def child_ended(self, task: Task, error: BaseException | None) -> None:
         """Take note of a child's end, and of its failure."""

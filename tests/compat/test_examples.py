@@ -42,3 +42,11 @@ def test_mixed_speaks_both_dialects() -> None:
         "connection closed",
         "done",
     ]
+
+
+def test_the_facade_loses_no_failure_and_waits_for_nobody() -> None:
+    assert run("examples/facade.py").splitlines() == [
+        "[('bread', 5), ('cheese', 6), ('tea', 3)]",
+        "the light is switched off",
+        "ended by: the books do not balance",
+    ]

@@ -681,3 +681,43 @@ def test_a_native_nursery_that_a_task_leaves_open_is_reported_and_the_loop_goes_
         runner.run(main())
         runner.run(main())
     assert ["Nursery stack corrupted" in report for report in reports] == [True, True]
+
+
+@pytest.mark.parametrize("last", ["ours", "stranger"])
+def test_the_end_waits_for_tasks_of_both_makes_and_for_what_they_start_meanwhile(last: str) -> None:
+    ended: list[str] = []
+
+    async def work(name: str, turns_: int, group: asyncio.TaskGroup | None = None) -> None:
+        await turns(turns_)
+        if group is not None:
+            group.create_task(work(f"started by {name}", 3))
+        ended.append(name)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            loop = asyncio.get_running_loop()
+            ours, strangers = (6, 2) if last == "ours" else (2, 6)
+            group.create_task(work("ours", ours, group))
+            loop.set_task_factory(lambda loop, coro, **options: stdlib.Task(coro, loop=loop, **options))
+            group.create_task(work("stranger", strangers, group))
+            loop.set_task_factory(None)
+        assert sorted(ended) == ["ours", "started by ours", "started by stranger", "stranger"]
+
+    asyncio.run(main())
+
+
+def test_a_group_whose_end_is_interrupted_when_its_last_task_ends_goes_on_once() -> None:
+    async def main() -> None:
+        async def body(group: asyncio.TaskGroup) -> str:
+            async with group:
+                group.create_task(turns(3))
+            return "left"
+
+        for turn in range(8):
+            task = asyncio.create_task(body(asyncio.TaskGroup()))
+            await turns(turn)
+            task.cancel()
+            (end,) = await asyncio.gather(task, return_exceptions=True)
+            assert end == "left" or isinstance(end, asyncio.CancelledError)
+
+    asyncio.run(main())

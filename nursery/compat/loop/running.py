@@ -87,6 +87,9 @@ def _leave_run_in_child() -> None:
     runner = current.runner
     if runner is not None and LOOP in runner.locals:
         current.runner = None
+        if runner.dialect is not None:
+            # Its parent sends that (tests/compat/transports/test_outbox.py).
+            runner.dialect.outbox.waiting.clear()
 
 
 os.register_at_fork(after_in_child=_leave_run_in_child)

@@ -8,6 +8,8 @@ import contextvars
 import gc
 import socket
 import struct
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import AsyncGenerator, Callable
@@ -248,6 +250,35 @@ def test_who_stops_the_loop_has_written() -> None:
     loop.run_until_complete(protocol.lost)
     loop.close()
     theirs.close()
+
+
+def test_a_forked_child_does_not_send_what_its_parent_sends() -> None:
+    program = """
+import asyncio, os, socket, sys
+from nursery import compat
+ours, theirs = socket.socketpair()
+
+def fork(transport):
+    asyncio.get_running_loop().call_soon(print, end="")
+    transport.write(b"x")
+    child = os.fork()
+    if not child:
+        sys.exit()
+    os.waitpid(child, 0)
+
+async def main():
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    asyncio.get_running_loop().call_soon(fork, transport)
+    await asyncio.sleep(0.01)
+    print(theirs.recv(10))
+    os._exit(0)
+
+compat.run(main())
+"""
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=20)
+    assert finished.stderr == ""
+    assert finished.stdout == ""
+    assert finished.returncode == 0
 
 
 def test_while_the_loop_is_paused_nothing_is_put_off() -> None:
