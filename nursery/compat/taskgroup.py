@@ -187,10 +187,7 @@ class TaskGroup:
             while self._children or self._strangers:
                 if self._empty is None:
                     self._empty = Lot()
-                nursery = self._nursery
-                if nursery is not None:
-                    nursery._closed = nursery._body_running = False
-                    nursery._parent_waits = True
+                self._wait_for_nursery()
                 try:
                     await self._empty.wait()
                 except asyncio.CancelledError as caught:
@@ -395,8 +392,18 @@ class TaskGroup:
 
     def emptied(self) -> None:
         """Let the end of the block go on, if nothing else is waited for: called by the nursery."""
-        if self._empty is not None and not self._strangers:
+        if self._strangers:
+            # They may start tasks yet.
+            self._wait_for_nursery()
+        elif self._empty is not None:
             self._empty.wake_all()
+
+    def _wait_for_nursery(self) -> None:
+        """Have `emptied` called when the nursery has no children any more."""
+        nursery = self._nursery
+        if nursery is not None:
+            nursery._closed = nursery._body_running = False
+            nursery._parent_waits = True
 
     def ended(self, task: Any) -> None:
         """Take note of the end of a task; called by it, if it is a child of the nursery only if it failed."""
