@@ -14,7 +14,7 @@ import weakref
 from asyncio import base_events, coroutines
 from asyncio.log import logger
 from collections.abc import AsyncGenerator, Awaitable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import Any, Final, TypeVar
 
@@ -152,7 +152,9 @@ class Running(Generators, Debugging, LoopState):
             yield
         finally:
             runner.dialect = None
-            current_tasks.pop(self, None)
+            # From 3.14 on a forked child has no running loop, and no current task.
+            with suppress(RuntimeError):
+                current_tasks.pop(self, None)
             runner.current = None
             self.running_in = outer_thread
             current.runner = outer_runner

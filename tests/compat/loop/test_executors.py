@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -43,7 +44,8 @@ def test_a_pool_of_ones_own_becomes_the_default(loop_factory: LoopFactory) -> No
 @on_both
 def test_only_a_thread_pool_can_be_the_default(loop_factory: LoopFactory) -> None:
     loop: Any = loop_factory()
-    with ProcessPoolExecutor(1) as pool:
+    # From 3.14 on the default context leaves a process behind.
+    with ProcessPoolExecutor(1, get_context("fork")) as pool:
         for no_pool in (pool, None, object()):
             with pytest.raises(TypeError, match="executor must be ThreadPoolExecutor instance"):
                 loop.set_default_executor(no_pool)
