@@ -45,7 +45,9 @@ class Queue(_LoopBound, Generic[T]):
     Source: asyncio's documentation, `asyncio.Queue`.
     """
 
+    # What the forms in line below may take for granted: what empty and full mean; and that the queue is a deque.
     _flat: ClassVar[bool] = True
+    _fifo: ClassVar[bool] = True
 
     def __init__(self, maxsize: int = 0) -> None:
         self._maxsize = maxsize
@@ -108,9 +110,10 @@ class Queue(_LoopBound, Generic[T]):
         return self._maxsize > 0 and self.qsize() >= self._maxsize
 
     def __init_subclass__(cls) -> None:
-        # A subclass may say itself what empty and full are; the flat forms below look at the items.
         if cls.__dict__.keys() & {"empty", "full", "qsize", "get_nowait", "put_nowait"}:
             cls._flat = False
+        if cls.__dict__.keys() & {"_init", "_get", "_put"}:
+            cls._fifo = False
         super().__init_subclass__()
 
     # flat: once for every item
@@ -129,7 +132,10 @@ class Queue(_LoopBound, Generic[T]):
                 await self._putters.wait(self._wake_putter)
             self.put_nowait(item)
             return
-        self._put(item)
+        if self._fifo:
+            self._queue.append(item)
+        else:
+            self._put(item)
         self._unfinished_tasks += 1
         if self._getters.waiters:
             self._getters.wake_one()
@@ -165,7 +171,7 @@ class Queue(_LoopBound, Generic[T]):
                     self._get_loop()
                 await self._getters.wait(self._wake_getter)
             return self.get_nowait()
-        item = self._get()
+        item: T = self._queue.popleft() if self._fifo else self._get()
         if self._putters.waiters:
             self._putters.wake_one()
         return item
