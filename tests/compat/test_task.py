@@ -238,7 +238,9 @@ def test_a_task_without_a_reference_lives_on() -> None:
         loop: Any = asyncio.get_running_loop()
         loop.create_task(work())
         gc.collect()
-        await asyncio.sleep(0.005)
+        async with asyncio.timeout(10):
+            while not done:
+                await asyncio.sleep(0.001)
 
     compat.run(main())
     assert done == [1]

@@ -75,18 +75,20 @@ async def test_a_woken_task_stands_behind_those_that_were_runnable_before() -> N
     assert order == ["before", "woken", "after"]
 
 
-@in_a_run
-async def test_sleepers_due_at_different_times_wake_in_the_order_of_their_deadlines() -> None:
+def test_sleepers_due_at_different_times_wake_in_the_order_of_their_deadlines() -> None:
     order: list[int] = []
 
     async def sleeper(number: int) -> None:
         await nursery.sleep(number / 5000)
         order.append(number)
 
-    async with nursery.open_nursery() as n:
-        for number in (4, 1, 3, 2):
-            n.start_soon(sleeper, number)
-        await cancel_shielded_checkpoint()
+    async def main() -> None:
+        async with nursery.open_nursery() as n:
+            for number in (4, 1, 3, 2):
+                n.start_soon(sleeper, number)
+            await cancel_shielded_checkpoint()
+
+    nursery.run(main, clock=JumpingClock())
     assert order == [1, 2, 3, 4]
 
 

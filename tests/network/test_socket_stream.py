@@ -308,7 +308,7 @@ async def test_a_stream_whose_waiters_were_warned_of_a_close_goes_on_if_it_is_no
             # What is in the buffers was sent, so this waits for room as well.
             await near.send_all(FAR_TOO_MUCH)
 
-        with nursery.fail_after(1):
+        with nursery.fail_after(10):
             async with nursery.open_nursery() as n:
                 n.start_soon(receive)
                 for data in (b"one", b"two"):
